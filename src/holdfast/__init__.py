@@ -1,0 +1,78 @@
+"""holdfast: LSTM networks, complete, fast, visible and easy to ship.
+
+The names below are bound on first use, so `import holdfast` is quick and needs neither torch nor the compiled core.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from holdfast._version import __version__
+
+if TYPE_CHECKING:
+    from holdfast.errors import BackendError as BackendError
+    from holdfast.errors import ConfigError as ConfigError
+    from holdfast.errors import DataError as DataError
+    from holdfast.errors import HoldfastError as HoldfastError
+    from holdfast.errors import InputError as InputError
+    from holdfast.errors import MissingExtraError as MissingExtraError
+    from holdfast.errors import ModelFileError as ModelFileError
+    from holdfast.errors import TrainingError as TrainingError
+    from holdfast.errors import TrainingInterrupted as TrainingInterrupted
+    from holdfast.kernels import explain as explain
+    from holdfast.nn.lstm import LSTM as LSTM
+    from holdfast.notation import State as State
+    from holdfast.tasks import load as load
+    from holdfast.tasks import train as train
+    from holdfast.tasks.estimator import TextClassifier as TextClassifier
+
+_HOMES = {
+    "LSTM": "holdfast.nn.lstm",
+    "State": "holdfast.notation",
+    "TextClassifier": "holdfast.tasks.estimator",
+    "explain": "holdfast.kernels",
+    "load": "holdfast.tasks",
+    "train": "holdfast.tasks",
+    "BackendError": "holdfast.errors",
+    "ConfigError": "holdfast.errors",
+    "DataError": "holdfast.errors",
+    "HoldfastError": "holdfast.errors",
+    "InputError": "holdfast.errors",
+    "MissingExtraError": "holdfast.errors",
+    "ModelFileError": "holdfast.errors",
+    "TrainingError": "holdfast.errors",
+    "TrainingInterrupted": "holdfast.errors",
+}
+
+__all__ = [
+    "LSTM",
+    "BackendError",
+    "ConfigError",
+    "DataError",
+    "HoldfastError",
+    "InputError",
+    "MissingExtraError",
+    "ModelFileError",
+    "State",
+    "TextClassifier",
+    "TrainingError",
+    "TrainingInterrupted",
+    "__version__",
+    "explain",
+    "load",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'holdfast' has no attribute {name!r}")
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
