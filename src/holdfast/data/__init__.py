@@ -1,0 +1,1 @@
+"""Readers, validation, splits with leak checks, and batches."""

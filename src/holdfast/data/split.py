@@ -1,0 +1,77 @@
+"""A part of the training rows held out for validation."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from holdfast.errors import ConfigError, DataError
+
+Label = str | tuple[str, ...]
+
+
+def hold_out(
+    labels: Sequence[Label], *, fraction: float, seed: int, groups: Sequence[Hashable] | None = None
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Splits rows in two, each class in the same share, rows of one group always together.
+
+    A class with at least two groups has a row on both sides; a class with one group stays in training.
+    Rows with several labels are split by their rarest label.
+
+    Args:
+        labels: the label of each row, or its tuple of labels.
+        fraction: the share held out, between 0 and 1.
+        seed: decides which rows.
+        groups: what must stay together, such as `duplicates.text_groups(texts)`; None: each row alone.
+
+    Returns:
+        The indices of the training rows and of the held-out rows, int64, each in rising order.
+
+    Raises:
+        ConfigError: fraction is not between 0 and 1.
+        DataError: fewer than two groups, or no class with two groups.
+    """
+    if not 0 < fraction < 1:
+        raise ConfigError(f"fraction is {fraction}; it must be above 0 and below 1")
+    members: dict[Hashable, list[int]] = {}
+    for index, group in enumerate(range(len(labels)) if groups is None else groups):
+        members.setdefault(group, []).append(index)
+    if sum(map(len, members.values())) != len(labels):
+        raise ConfigError(f"{len(labels)} labels but {sum(map(len, members.values()))} groups; give one for each row")
+    random = np.random.default_rng(seed)
+    held: list[int] = []
+    for stratum in _strata(labels, list(members.values())):
+        held += _take(stratum, fraction, random)
+    if not held:
+        raise DataError(
+            f"cannot hold out validation rows from {len(labels)} rows: no class has two different texts; "
+            "give more rows, or a validation file"
+        )
+    mask = np.zeros(len(labels), dtype=np.bool_)
+    mask[held] = True
+    return np.flatnonzero(~mask).astype(np.int64), np.flatnonzero(mask).astype(np.int64)
+
+
+def _strata(labels: Sequence[Label], groups: list[list[int]]) -> list[list[list[int]]]:
+    counts = Counter(one for label in labels for one in ([label] if isinstance(label, str) else label))
+    strata: dict[str | None, list[list[int]]] = {}
+    for group in groups:
+        label = labels[group[0]]
+        rarest = label if isinstance(label, str) else min(label, key=lambda one: (counts[one], one), default=None)
+        strata.setdefault(rarest, []).append(group)
+    return [strata[name] for name in sorted(strata, key=lambda name: (name is not None, name or ""))]
+
+
+def _take(groups: list[list[int]], fraction: float, random: np.random.Generator) -> list[int]:
+    order = random.permutation(len(groups))
+    wanted = fraction * sum(map(len, groups))
+    held: list[int] = []
+    for position, number in enumerate(order):
+        # At least one group on each side, then whatever comes closest to the wanted number of rows.
+        closer = abs(len(held) + len(groups[number]) - wanted) <= abs(len(held) - wanted)
+        if position < len(order) - 1 and (closer or position == 0):
+            held += groups[number]
+    return held
