@@ -1,0 +1,8 @@
+"""Equations: each cell's pointwise equations once, as plain Python over symbols; no third party."""
+
+from __future__ import annotations
+
+from holdfast.cells.cell import Cell, Parameter
+from holdfast.cells.registry import CELLS, get
+
+__all__ = ["CELLS", "Cell", "Parameter", "get"]

@@ -1,0 +1,170 @@
+"""Turns expressions into source text: torch and LaTeX; other languages add one table each."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from holdfast.cells.expression import Expression, ordered, symbol
+
+ATOM = 100
+_SUM, _PRODUCT, _UNARY = 10, 20, 30
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """One line of a straight-line program: `name = expression`."""
+
+    name: str
+    expression: Expression
+
+
+def schedule(values: Mapping[str, Expression], *, share: bool = True) -> list[Assignment]:
+    """Order named values into a straight-line program in which each one may use those before it.
+
+    Args:
+        values: the wanted values by name.
+        share: give every unnamed subexpression that is used more than once a name of its own (`t1`, `t2`, ...).
+
+    Returns:
+        The assignments. A value that is the same expression as an earlier one just refers to it.
+    """
+    nodes = ordered(values.values())
+    names = _names(values, nodes) if share else {node: name for name, node in reversed(values.items())}
+    lines: list[Assignment] = []
+    replaced: dict[Expression, Expression] = {}
+    for node in nodes:
+        arguments = tuple(replaced[argument] for argument in node.args)
+        replaced[node] = Expression(node.op, arguments, node.name, node.value)
+        if node in names and node.args:
+            lines.append(Assignment(names[node], replaced[node]))
+            replaced[node] = symbol(names[node])
+    written = {line.name for line in lines}
+    lines += [Assignment(name, replaced[node]) for name, node in values.items() if name not in written]
+    return lines
+
+
+def _names(values: Mapping[str, Expression], nodes: Sequence[Expression]) -> dict[Expression, str]:
+    uses = Counter(argument for node in nodes for argument in node.args)
+    given = {node: name for name, node in reversed(values.items())}
+    shared = [node for node in nodes if node.args and uses[node] > 1 and node not in given]
+    return given | {node: f"t{number}" for number, node in enumerate(shared, start=1)}
+
+
+@dataclass(frozen=True)
+class Language:
+    """How one language writes a symbol, a number and each operation.
+
+    An operation maps to a template over its arguments (`"{0} + {1}"`), the binding strength of the
+    result, and the least binding strength that each argument needs to stand without brackets.
+    """
+
+    symbol: Callable[[str], str]
+    number: Callable[[float], str]
+    operations: Mapping[str, tuple[str, int, tuple[int, ...]]]
+    brackets: tuple[str, str] = ("(", ")")
+
+    def render(self, expression: Expression) -> str:
+        """The source text of one expression."""
+        return self._render(expression)[0]
+
+    def _render(self, expression: Expression) -> tuple[str, int]:
+        if expression.op == "symbol":
+            return self.symbol(expression.name), ATOM
+        if expression.op == "constant":
+            return self.number(expression.value), ATOM if expression.value >= 0 else _UNARY
+        template, strength, needed = self.operations[expression.op]
+        arguments = []
+        for argument, least in zip(expression.args, needed, strict=True):
+            text, own = self._render(argument)
+            arguments.append(text if own >= least else f"{self.brackets[0]}{text}{self.brackets[1]}")
+        return template.format(*arguments), strength
+
+
+def _infix(
+    sign: str, product: str, quotient: tuple[str, int, tuple[int, ...]]
+) -> dict[str, tuple[str, int, tuple[int, ...]]]:
+    return {
+        "add": (f"{{0}} {sign} {{1}}", _SUM, (_SUM, _SUM + 1)),
+        "sub": ("{0} - {1}", _SUM, (_SUM, _SUM + 1)),
+        "mul": (product, _PRODUCT, (_PRODUCT, _PRODUCT + 1)),
+        "div": quotient,
+        "neg": ("-{0}", _UNARY, (_UNARY,)),
+        "less": ("{0} < {1}", 0, (_SUM, _SUM)),
+        "less_equal": ("{0} <= {1}", 0, (_SUM, _SUM)),
+    }
+
+
+TORCH = Language(
+    symbol=str,
+    number=repr,
+    operations={
+        **_infix("+", "{0} * {1}", ("{0} / {1}", _PRODUCT, (_PRODUCT, _PRODUCT + 1))),
+        **{
+            op: (f"torch.{op}({{0}})", ATOM, (0,))
+            for op in ("exp", "log", "sqrt", "sigmoid", "tanh", "relu", "abs")
+        },
+        # torch.maximum would share the gradient of a tie; these give it to the first argument.
+        "maximum": ("torch.where({0} < {1}, {1}, {0})", ATOM, (_SUM, _SUM)),
+        "minimum": ("torch.where({1} < {0}, {1}, {0})", ATOM, (_SUM, _SUM)),
+        "where": ("torch.where({0}, {1}, {2})", ATOM, (0, 0, 0)),
+    },
+)
+
+
+def torch_function(name: str, arguments: Sequence[str], values: Mapping[str, Expression]) -> str:
+    """Source of a Python function over torch tensors that returns the values as a tuple, in order."""
+    lines = [f"def {name}({', '.join(arguments)}):"]
+    lines += [f"    {line.name} = {TORCH.render(line.expression)}" for line in schedule(values)]
+    result = ", ".join(values) + ("," if len(values) == 1 else "")
+    return "\n".join([*lines, f"    return ({result})", ""])
+
+
+def _latex_symbol(name: str) -> str:
+    """z_i: a pre-activation; c_prev: the step before; d_x: the gradient of x; p_i: a parameter; c: a value."""
+    if name.startswith("d_"):
+        return rf"\partial {_latex_symbol(name[2:])}"
+    if name.endswith("_prev"):
+        return f"{name.removesuffix('_prev')}_{{t-1}}"
+    if name.startswith("z_"):
+        return rf"\hat{{{name[2:]}}}_t"
+    head, _, tail = name.partition("_")
+    temporary = re.fullmatch(r"t(\d+)", head)
+    if temporary:
+        return f"u_{{{temporary[1]}}}"
+    return f"{head}_{{{tail}}}" if tail else f"{head}_t"
+
+
+def _function(command: str) -> tuple[str, int, tuple[int, ...]]:
+    return rf"{command}\left({{0}}\right)", ATOM, (0,)
+
+
+LATEX = Language(
+    symbol=_latex_symbol,
+    number=lambda value: f"{value:g}",
+    operations={
+        **_infix("+", r"{0} \odot {1}", (r"\frac{{{0}}}{{{1}}}", ATOM, (0, 0))),
+        "exp": _function(r"\exp"),
+        "log": _function(r"\log"),
+        "sqrt": (r"\sqrt{{{0}}}", ATOM, (0,)),
+        "sigmoid": _function(r"\sigma"),
+        "tanh": _function(r"\tanh"),
+        "relu": _function(r"\operatorname{{relu}}"),
+        "abs": (r"\left|{0}\right|", ATOM, (0,)),
+        "maximum": (r"\max\left({0}, {1}\right)", ATOM, (0, 0)),
+        "minimum": (r"\min\left({0}, {1}\right)", ATOM, (0, 0)),
+        "less_equal": (r"{0} \le {1}", 0, (_SUM, _SUM)),
+        "where": (r"\left[{0}\ ?\ {1} : {2}\right]", ATOM, (0, 0, 0)),
+    },
+    brackets=(r"\left(", r"\right)"),
+)
+
+
+def latex_lines(values: Mapping[str, Expression], *, share: bool = True) -> list[str]:
+    """One LaTeX equation per named value (and per shared subexpression), in order, with `&=` to align on."""
+    return [
+        f"{LATEX.symbol(line.name)} &= {LATEX.render(line.expression)}"
+        for line in schedule(values, share=share)
+    ]

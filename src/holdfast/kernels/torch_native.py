@@ -1,0 +1,214 @@
+"""PyTorch's own fused LSTM and tanh RNN: oneDNN on CPU, cuDNN on CUDA.
+
+With `lengths` it runs the padded batch through the same fused call, exact to the bit where it matters: an
+extra input feature, 1 in padding and 0 elsewhere, drives the input gate to exactly 0 and the forget gate to
+exactly 1, so that c passes through padding unchanged and no gradient enters there.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.nn.utils.rnn import PackedSequence
+
+from holdfast.cells.lstm import LSTM
+from holdfast.cells.rnn import RNN
+from holdfast.kernels.interface import Request, Result, valid_steps
+
+# Far beyond any pre-activation, so that the sigmoid saturates exactly; a power of two that float16 holds.
+SATURATING = 2.0**15
+
+_WEIGHT_ORDER = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
+
+
+class TorchBackend:
+    """Runs the plain cells through PyTorch's fused path."""
+
+    name = "torch"
+    summary = "PyTorch's own fused path: oneDNN on CPU, cuDNN on CUDA"
+
+    def available(self) -> str | None:
+        return None
+
+    def supports(self, request: Request) -> str | None:
+        if request.cell not in (LSTM, RNN):
+            return f"PyTorch has no fused path for the cell {request.cell.name!r}, only for lstm and rnn"
+        if request.trace:
+            return "PyTorch's fused path does not give out its gates, which return_trace needs"
+        if "weight_hr" in request.weights[0][0] and request.cell == RNN:
+            return "PyTorch's tanh RNN has no projection"
+        if request.data.size(0) == 0:
+            return "PyTorch refuses a sequence of length 0"
+        return None
+
+    def run(self, request: Request) -> Result:
+        if isinstance(request.x, PackedSequence):
+            return _run_packed(request, request.x)
+        if request.lengths is None or _all_full(request.lengths, request.x.size(0)):
+            return _run_dense(request, request.x)
+        return _run_with_lengths(request, request.x, request.lengths)
+
+
+def _all_full(lengths: Tensor, steps: int) -> bool:
+    """Whether there is no padding; not asked on a device where the answer would stall the queue."""
+    return lengths.device.type == "cpu" and bool((lengths == steps).all())
+
+
+def _run_dense(request: Request, x: Tensor) -> Result:
+    output, state = _fused(request, x, request.weights, request.initial_state(), request.dropout)
+    return Result(output, state)
+
+
+def _run_packed(request: Request, packed: PackedSequence) -> Result:
+    data, state = _fused(
+        request, packed.data, request.weights, request.initial_state(), request.dropout, packed.batch_sizes
+    )
+    output = PackedSequence(data, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices)
+    return Result(output, state)
+
+
+def _fused(
+    request: Request,
+    x: Tensor,
+    weights: Sequence[Sequence[Mapping[str, Tensor]]],
+    state: tuple[Tensor, ...],
+    dropout: float = 0.0,
+    batch_sizes: Tensor | None = None,
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """One call of torch.lstm or torch.rnn_tanh over a stack of layers."""
+    flat = [
+        direction[name]
+        for layer in weights
+        for direction in layer
+        for name in _WEIGHT_ORDER
+        if name in direction
+    ]
+    biased = "bias_ih" in weights[0][0]
+    kind = torch.lstm if request.cell == LSTM else torch.rnn_tanh
+    start = state if request.cell == LSTM else state[0]
+    # In training mode the call keeps what backward needs; dropout is 0 outside training anyway.
+    options = (flat, biased, len(weights), dropout, torch.is_grad_enabled(), len(weights[0]) == 2)
+    arguments = (x, start, *options, False) if batch_sizes is None else (x, batch_sizes, start, *options)
+    with _without_known_warnings(x, weights):
+        output, *final = kind(*arguments)  # type: ignore[operator]
+    return output, tuple(final)
+
+
+@dataclass(frozen=True)
+class _Padding:
+    """Where the padding of a batch is: valid `[T, B, 1]`, index `[1, B, 1]` of each row's last valid step."""
+
+    lengths: Tensor
+    valid: Tensor
+    flags: Tensor
+    reversed_time: Tensor
+
+    @classmethod
+    def of(cls, x: Tensor, lengths: Tensor) -> _Padding:
+        lengths = lengths.to(x.device)
+        valid = valid_steps(lengths, x.size(0), x.device)
+        time = torch.arange(x.size(0), device=x.device).unsqueeze(1)
+        backwards = torch.where(valid.squeeze(2), lengths - 1 - time, time).unsqueeze(2)
+        return cls(lengths, valid, (~valid).to(x.dtype), backwards)
+
+    def reverse(self, x: Tensor) -> Tensor:
+        """Turn the valid part of each row around; its own inverse."""
+        return x.gather(0, self.reversed_time.expand_as(x))
+
+    def last_valid(self, x: Tensor, initial: Tensor) -> Tensor:
+        """What `x` `[T, B, width]` holds at each row's last valid step; the initial value for an empty row."""
+        index = (self.lengths - 1).clamp(min=0).view(1, -1, 1).expand(1, -1, x.size(2))
+        return torch.where(self.lengths.view(-1, 1) > 0, x.gather(0, index).squeeze(0), initial)
+
+
+def _run_with_lengths(request: Request, x: Tensor, lengths: Tensor) -> Result:
+    padding = _Padding.of(x, lengths)
+    state = request.initial_state()
+    directions = request.directions
+    final: list[tuple[Tensor, ...]] = []
+    for layer, weights in enumerate(request.weights):
+        if layer > 0 and request.dropout > 0:
+            x = functional.dropout(x, request.dropout)
+        rows = tuple(part[layer * directions : (layer + 1) * directions] for part in state)
+        if request.cell == LSTM and request.state is None:
+            x, after = _whole_layer(request, x, weights, rows, padding)
+        else:
+            x, after = _direction_by_direction(request, x, weights, rows, padding)
+        x = torch.where(padding.valid, x, 0.0)
+        final.append(after)
+    return Result(x, tuple(torch.cat(parts) for parts in zip(*final, strict=True)))
+
+
+def _whole_layer(
+    request: Request,
+    x: Tensor,
+    weights: Sequence[Mapping[str, Tensor]],
+    state: tuple[Tensor, ...],
+    padding: _Padding,
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Both directions in one call, from zeros.
+
+    The reverse direction meets the padding first: there c stays 0, so h stays 0 too, and the first valid
+    step starts from the zero state as it should.
+    """
+    output, (h, c) = _fused_frozen(request, x, weights, state, padding)
+    forward_h = padding.last_valid(output[..., : request.width], state[0][0])
+    return output, (torch.cat([forward_h.unsqueeze(0), h[1:]]), c)
+
+
+def _direction_by_direction(
+    request: Request,
+    x: Tensor,
+    weights: Sequence[Mapping[str, Tensor]],
+    state: tuple[Tensor, ...],
+    padding: _Padding,
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Each direction as a forward one over rows whose valid part comes first."""
+    outputs, final = [], []
+    for d, own in enumerate(weights):
+        source = padding.reverse(x) if d == 1 else x
+        rows = tuple(part[d : d + 1] for part in state)
+        if request.cell == LSTM:
+            output, after = _fused_frozen(request, source, [own], rows, padding)
+        else:
+            output, after = _fused(request, source, [[own]], rows)
+        final.append((padding.last_valid(output, rows[0][0]).unsqueeze(0), *after[1:]))
+        outputs.append(padding.reverse(output) if d == 1 else output)
+    return torch.cat(outputs, dim=2), tuple(torch.cat(parts) for parts in zip(*final, strict=True))
+
+
+def _fused_frozen(
+    request: Request,
+    x: Tensor,
+    weights: Sequence[Mapping[str, Tensor]],
+    state: tuple[Tensor, ...],
+    padding: _Padding,
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """One layer of the fused LSTM whose cell state does not change in padding."""
+    hidden = request.hidden
+    frozen = x.new_tensor([-SATURATING, SATURATING, 0.0, 0.0]).repeat_interleave(hidden).unsqueeze(1)
+    widened = [
+        {**own, "weight_ih": torch.cat([own["weight_ih"], frozen.to(own["weight_ih"].dtype)], dim=1)}
+        for own in weights
+    ]
+    return _fused(request, torch.cat([x, padding.flags], dim=2), [widened], state)
+
+
+@contextmanager
+def _without_known_warnings(x: Tensor, weights: Sequence[Sequence[Mapping[str, Tensor]]]) -> Iterator[None]:
+    """PyTorch warns where a projection leaves oneDNN and where cuDNN copies weights; `explain` says it when asked."""
+    if not x.is_cuda and "weight_hr" not in weights[0][0]:
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="LSTM with projections is not supported with oneDNN")
+        warnings.filterwarnings(
+            "ignore", message="RNN module weights are not part of single contiguous chunk"
+        )
+        yield

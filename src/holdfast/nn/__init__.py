@@ -1,0 +1,1 @@
+"""Modules: the LSTM layer and the parts of a network around it."""
