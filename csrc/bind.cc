@@ -57,5 +57,6 @@ NB_MODULE(_core, module) {
   module.attr("levels") = usable_levels();
   module.attr("built_levels") = built_levels();
   module.attr("instruction_sets") = instruction_sets();
-  module.def("dot", &dot, nb::arg("a"), nb::arg("b"), nb::arg("level") = nb::none());
+  module.def("dot", &dot, nb::arg("a").noconvert(), nb::arg("b").noconvert(),
+             nb::arg("level") = nb::none());
 }
