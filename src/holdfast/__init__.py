@@ -1,6 +1,7 @@
 """holdfast: LSTM networks, complete, fast, visible and easy to ship.
 
-The names below are bound on first use, so `import holdfast` is quick and needs neither torch nor the compiled core.
+The names below are bound on first use, so `import holdfast` is quick and needs neither torch nor
+the compiled core.
 """
 
 from __future__ import annotations
