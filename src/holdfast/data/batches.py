@@ -14,7 +14,7 @@ Lengths = Sequence[int] | npt.NDArray[np.integer]
 
 PADDING_LIMIT = 0.08
 BATCHES_PER_POOL = 100
-LENGTH_NOISE = 0.05
+LENGTH_NOISE = 0.02
 
 
 def length_batches(

@@ -40,7 +40,9 @@ def hold_out(
     for index, group in enumerate(range(len(labels)) if groups is None else groups):
         members.setdefault(group, []).append(index)
     if sum(map(len, members.values())) != len(labels):
-        raise ConfigError(f"{len(labels)} labels but {sum(map(len, members.values()))} groups; give one for each row")
+        raise ConfigError(
+            f"{len(labels)} labels but {sum(map(len, members.values()))} groups; give one for each row"
+        )
     random = np.random.default_rng(seed)
     held: list[int] = []
     for stratum in _strata(labels, list(members.values())):
@@ -60,7 +62,9 @@ def _strata(labels: Sequence[Label], groups: list[list[int]]) -> list[list[list[
     strata: dict[str | None, list[list[int]]] = {}
     for group in groups:
         label = labels[group[0]]
-        rarest = label if isinstance(label, str) else min(label, key=lambda one: (counts[one], one), default=None)
+        rarest = (
+            label if isinstance(label, str) else min(label, key=lambda one: (counts[one], one), default=None)
+        )
         strata.setdefault(rarest, []).append(group)
     return [strata[name] for name in sorted(strata, key=lambda name: (name is not None, name or ""))]
 

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from holdfast.features.plain_text import normalise
+
 CODE_POINTS = 0x110000
-_LINE_BREAK_TAG = re.compile(r"<br\s*/?>", re.IGNORECASE)
-
-
-def normalise(text: str, lowercase: bool) -> str:
-    """Unicode NFC, HTML line breaks and runs of white space as one space, lower case if asked."""
-    text = " ".join(_LINE_BREAK_TAG.sub(" ", unicodedata.normalize("NFC", text)).split())
-    return text.lower() if lowercase else text
 
 
 def frequent_characters(texts: Sequence[str], lowercase: bool, min_count: int, most: int) -> list[str]:
@@ -48,5 +41,5 @@ class CharacterEncoder:
         return list(normalise(text, self._lowercase))
 
     def _code_points(self, text: str) -> npt.NDArray[np.uint32]:
-        coded = normalise(text, self._lowercase).encode("utf-32-le", "surrogatepass")
+        coded = normalise(text, self._lowercase).encode("utf-32-le")
         return np.frombuffer(coded, dtype=np.uint32)

@@ -102,7 +102,9 @@ def _merges(merges: object, vocabulary: set[str]) -> list[tuple[str, str]]:
     pairs = []
     for number, merge in enumerate(merges):
         if not isinstance(merge, list) or len(merge) != 2:
-            raise ModelFileError(f"tokenizer.json: merge {number} is {_show(merge)}, expected a pair of tokens")
+            raise ModelFileError(
+                f"tokenizer.json: merge {number} is {_show(merge)}, expected a pair of tokens"
+            )
         left, right = merge
         _check_token(left, f"merge {number}")
         _check_token(right, f"merge {number}")

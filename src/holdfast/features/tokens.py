@@ -29,9 +29,7 @@ class TokenOptions(Options):
         30000, "the most tokens kept, padding and unknown included", at_least=3, at_most=MAX_VOCABULARY
     )
     min_count: int = option(2, "how often a token must occur in the training texts to be kept", at_least=1)
-    max_tokens: int | None = option(
-        None, "texts are cut after this many tokens; none: never cut", at_least=1
-    )
+    max_tokens: int | None = option(None, "texts are cut after this many tokens; none: never cut", at_least=1)
 
     def __post_init__(self) -> None:
         if self.level not in get_args(Level):

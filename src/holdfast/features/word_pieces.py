@@ -2,7 +2,7 @@
 
 A word keeps its letters and digits together; a contraction becomes two tokens as in the Penn Treebank
 (`do` `n't`, `it` `'s`); a run of dots is one token, every other sign is a token of its own; scripts written
-without spaces are split into characters. HTML line breaks (`<br />`) count as white space.
+without spaces are split into characters.
 
 Byte-pair encoding (Sennrich, Haddow and Birch 2016) merges characters inside such words; `▁` marks a piece that
 follows white space.
@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 from typing import Any
@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from holdfast.errors import require
+from holdfast.features.plain_text import normalise
 from holdfast.features.token_file import MAX_TOKEN_CHARACTERS, UNKNOWN
 
 SPACE = "▁"
@@ -35,6 +36,7 @@ _WORD = (
     r"|\.{2,}"
     r"|[^\s\p{L}\p{N}]"
 )
+_MARKED_WORD = f"{SPACE}?(?:{_WORD})"
 _TEXTS_PER_CHUNK = 1000
 _MOST_THREADS = 4
 
@@ -42,9 +44,9 @@ _MOST_THREADS = 4
 def frequent_words(texts: Sequence[str], lowercase: bool, min_count: int, most: int) -> list[str]:
     """The most frequent words, by falling count and then by text."""
     library = _library()
-    tokenizer = _tokenizer(library, library.models.WordLevel(unk_token=UNKNOWN), lowercase, spaces=False)
+    tokenizer = _tokenizer(library, library.models.WordLevel(unk_token=UNKNOWN), _WORD)
     trainer = library.trainers.WordLevelTrainer(vocab_size=most, min_frequency=min_count, show_progress=False)
-    tokenizer.train_from_iterator(_valid_unicode(texts), trainer)
+    tokenizer.train_from_iterator((normalise(text, lowercase) for text in texts), trainer)
     words = sorted(tokenizer.get_vocab(with_added_tokens=False).items(), key=lambda item: item[1])
     return [word for word, _ in words if len(word) <= MAX_TOKEN_CHARACTERS]
 
@@ -54,25 +56,23 @@ def byte_pairs(
 ) -> tuple[list[str], list[tuple[str, str]]]:
     """The pieces (the alphabet, then the merged ones) and the merges in order."""
     library = _library()
-    tokenizer = _tokenizer(library, library.models.BPE(), lowercase, spaces=True)
-    normalised = [tokenizer.normalizer.normalize_str(text) for text in _valid_unicode(texts)]
+    marked = [_mark_spaces(normalise(text, lowercase)) for text in texts]
     counts: Counter[str] = Counter()
-    for text in normalised:
+    for text in marked:
         counts.update(text)
     frequent = [character for character, count in counts.items() if count >= min_count]
     alphabet = sorted(frequent, key=lambda character: (-counts[character], character))[:most]
     # The trainer breaks ties among rare characters at random, so they are removed here, by rule.
     removed = str.maketrans(dict.fromkeys(set(counts) - set(alphabet), ""))
+    tokenizer = _tokenizer(library, library.models.BPE(), _MARKED_WORD)
     trainer = library.trainers.BpeTrainer(
         vocab_size=most,
         min_frequency=min_count,
         show_progress=False,
         max_token_length=MAX_TOKEN_CHARACTERS,
     )
-    plain = _tokenizer(library, library.models.BPE(), lowercase, spaces=True)
-    plain.normalizer = library.normalizers.Sequence([])
-    plain.train_from_iterator((text.translate(removed) for text in normalised), trainer)
-    model = json.loads(plain.to_str())["model"]
+    tokenizer.train_from_iterator((text.translate(removed) for text in marked), trainer)
+    model = json.loads(tokenizer.to_str())["model"]
     pieces = sorted(model["vocab"], key=model["vocab"].__getitem__)
     return pieces, [(left, right) for left, right in model["merges"]]
 
@@ -89,7 +89,9 @@ class PieceEncoder:
             model = library.models.WordLevel(ids, unk_token=UNKNOWN)
         else:
             model = library.models.BPE(ids, list(merges), unk_token=UNKNOWN, fuse_unk=True)
-        self._tokenizer = _tokenizer(library, model, lowercase, spaces=merges is not None)
+        self._lowercase = lowercase
+        self._marks_spaces = merges is not None
+        self._tokenizer = _tokenizer(library, model, _MARKED_WORD if self._marks_spaces else _WORD)
 
     def encode(self, texts: Sequence[str]) -> list[npt.NDArray[np.int32]]:
         """The ids of each text."""
@@ -101,8 +103,8 @@ class PieceEncoder:
             return [ids for chunk in pool.map(self._encode_chunk, chunks) for ids in chunk]
 
     def pieces(self, text: str) -> list[str]:
-        """The tokens of one text; an unknown one as it is written in the text."""
-        (text,) = _valid_unicode([text])
+        """The tokens of one text, unknown ones included."""
+        text = self._prepare(text)
         encoding = self._tokenizer.encode(text, add_special_tokens=False)
         return [
             text[start:end] if token == UNKNOWN else token
@@ -110,8 +112,13 @@ class PieceEncoder:
         ]
 
     def _encode_chunk(self, texts: Sequence[str]) -> list[npt.NDArray[np.int32]]:
-        encodings = self._tokenizer.encode_batch_fast(list(_valid_unicode(texts)), add_special_tokens=False)
+        prepared = [self._prepare(text) for text in texts]
+        encodings = self._tokenizer.encode_batch_fast(prepared, add_special_tokens=False)
         return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
+
+    def _prepare(self, text: str) -> str:
+        text = normalise(text, self._lowercase)
+        return _mark_spaces(text) if self._marks_spaces else text
 
 
 def _library() -> ModuleType:
@@ -120,28 +127,11 @@ def _library() -> ModuleType:
     return require("tokenizers", "train", "a tokeniser")
 
 
-def _tokenizer(library: ModuleType, model: Any, lowercase: bool, spaces: bool) -> Any:
-    normalizers, regex = library.normalizers, library.Regex
-    steps = [
-        normalizers.NFC(),
-        normalizers.Replace(regex(r"<[bB][rR]\s*/?>"), " "),
-        normalizers.Replace("’", "'"),
-    ]
-    if lowercase:
-        steps.append(normalizers.Lowercase())
-    if spaces:
-        steps += [normalizers.Strip(), normalizers.Replace(regex(r"\s+"), SPACE), normalizers.Prepend(SPACE)]
-    pattern = f"{SPACE}?(?:{_WORD})" if spaces else _WORD
+def _tokenizer(library: ModuleType, model: Any, pattern: str) -> Any:
     tokenizer = library.Tokenizer(model)
-    tokenizer.normalizer = normalizers.Sequence(steps)
-    tokenizer.pre_tokenizer = library.pre_tokenizers.Split(regex(pattern), "removed", invert=True)
+    tokenizer.pre_tokenizer = library.pre_tokenizers.Split(library.Regex(pattern), "removed", invert=True)
     return tokenizer
 
 
-def _valid_unicode(texts: Sequence[str]) -> Iterator[str]:
-    for text in texts:
-        try:
-            text.encode("utf-8")
-            yield text
-        except UnicodeEncodeError:
-            yield text.encode("utf-8", "replace").decode("utf-8")
+def _mark_spaces(text: str) -> str:
+    return SPACE + text.replace(" ", SPACE) if text else text

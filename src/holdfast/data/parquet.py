@@ -1,0 +1,33 @@
+"""Parquet, through polars: the one file that uses it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from holdfast.data import files
+from holdfast.data.frames import read_frame
+from holdfast.data.raw import RawTable
+from holdfast.errors import DataError, require
+
+
+def read_parquet(path: Path) -> RawTable:
+    """Reads a Parquet file; the first record is row 1.
+
+    Raises:
+        DataError: it is not a Parquet file, or a damaged one.
+        MissingExtraError: polars is not installed.
+    """
+    polars = require("polars", "train", "reading Parquet")
+    with path.open("rb") as file:
+        start = file.read(4)
+    if not start:
+        raise DataError(f"{path}: is empty; expected a Parquet file")
+    if start != b"PAR1":
+        files.refuse_binary(path, start)
+        raise DataError(f"{path}: is named .parquet but is not a Parquet file (it starts with {start!r})")
+    try:
+        frame = polars.read_parquet(path)
+    except (polars.exceptions.PolarsError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{path}: the Parquet file is damaged or cut off: {reason}") from None
+    return read_frame(frame, str(path))
