@@ -92,7 +92,7 @@ class Cell:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """The symbols of one step, in the order of the function's arguments: `z_i`, ..., `c_prev`, ..., `p_i`, ..."""
+        """The symbols of one step, in the order of the function's arguments: `z_i ... c_prev ... p_i ...`."""
         return (
             *(f"z_{gate}" for gate in self.gates),
             *(f"{state}_prev" for state in self.states[1:]),
@@ -106,7 +106,7 @@ class Cell:
 
     @cached_property
     def gradients(self) -> Mapping[str, Expression]:
-        """The backward step: `d_z_i`, `d_c_prev`, `d_p_i`, ... from `d_h`, `d_c` (what reaches the next state).
+        """The backward step: `d_z_i`, `d_c_prev`, `d_p_i`, ... from `d_h`, `d_c`, which reach its state.
 
         Reads only named values, the state of the step before and parameters.
         """
@@ -121,7 +121,7 @@ class Cell:
 
     @property
     def gradient_inputs(self) -> tuple[str, ...]:
-        """The symbols that the backward step may read, in order: upstream gradients, values, states, parameters."""
+        """What the backward step may read, in order: upstream gradients, values, old states, parameters."""
         return (*(f"d_{state}" for state in self.states), *self.values, *self.inputs[len(self.gates) :])
 
     def torch_source(self) -> str:

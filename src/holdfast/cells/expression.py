@@ -7,6 +7,7 @@ computed once. Sums over units do not occur here: everything is pointwise.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import ClassVar
 from weakref import WeakValueDictionary
 
 Number = int | float
@@ -21,7 +22,7 @@ class Expression:
 
     __slots__ = ("__weakref__", "args", "name", "op", "value")
 
-    _known: WeakValueDictionary[tuple[object, ...], Expression] = WeakValueDictionary()
+    _known: ClassVar[WeakValueDictionary[tuple[object, ...], Expression]] = WeakValueDictionary()
 
     op: str
     args: tuple[Expression, ...]
@@ -105,26 +106,32 @@ def lift(value: Expression | Number) -> Expression:
 
 
 def exp(x: Expression) -> Expression:
+    """e to the power x."""
     return Expression("exp", (x,))
 
 
 def log(x: Expression) -> Expression:
+    """The natural logarithm."""
     return Expression("log", (x,))
 
 
 def sqrt(x: Expression) -> Expression:
+    """The square root."""
     return Expression("sqrt", (x,))
 
 
 def sigmoid(x: Expression) -> Expression:
+    """1 / (1 + exp(-x))."""
     return Expression("sigmoid", (x,))
 
 
 def tanh(x: Expression) -> Expression:
+    """The hyperbolic tangent."""
     return Expression("tanh", (x,))
 
 
 def relu(x: Expression) -> Expression:
+    """The larger of x and 0; its derivative at 0 is 0."""
     return Expression("relu", (x,))
 
 
@@ -134,12 +141,12 @@ def absolute(x: Expression) -> Expression:
 
 
 def maximum(a: Expression | Number, b: Expression | Number) -> Expression:
-    """The larger of two; on a tie, and where either is NaN, it is `a` that is taken and gets the gradient."""
+    """The larger of two; on a tie, or where one is NaN, `a` is taken and gets the gradient."""
     return Expression("maximum", (lift(a), lift(b)))
 
 
 def minimum(a: Expression | Number, b: Expression | Number) -> Expression:
-    """The smaller of two; on a tie, and where either is NaN, it is `a` that is taken and gets the gradient."""
+    """The smaller of two; on a tie, or where one is NaN, `a` is taken and gets the gradient."""
     return Expression("minimum", (lift(a), lift(b)))
 
 
@@ -216,7 +223,7 @@ def derivative(
         The gradient of each input that has one.
 
     Raises:
-        ValueError: the derivative needs a value that is neither named, nor readable, nor computable from those.
+        ValueError: the derivative needs a value that is not named, readable or computable from those.
     """
     kept = _Kept(values, frozenset(readable))
     gradients: dict[Expression, Expression] = {}
@@ -240,7 +247,7 @@ class _Kept:
     """Rewrites forward expressions in terms of what the backward pass can read, only when asked for."""
 
     def __init__(self, values: Mapping[str, Expression], readable: frozenset[Expression]) -> None:
-        self._names = {node: name for name, node in reversed(values.items())}
+        self._names = {node: name for name, node in reversed(list(values.items()))}
         self._readable = readable
 
     def __call__(self, node: Expression) -> Expression:

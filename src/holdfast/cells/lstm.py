@@ -7,7 +7,7 @@ from holdfast.cells.expression import Expression, named, sigmoid, tanh
 
 
 def lstm(i: Expression, f: Expression, g: Expression, o: Expression, c: Expression) -> dict[str, Expression]:
-    """The gates see the input and the last output; the cell state is kept as far as the forget gate lets it."""
+    """The gates see the input and the last output; the forget gate decides what the cell state keeps."""
     i, f, g, o = sigmoid(i), sigmoid(f), tanh(g), sigmoid(o)
     c = f * c + i * g
     return named(i=i, f=f, g=g, o=o, c=c, h=o * tanh(c))

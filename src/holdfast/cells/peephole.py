@@ -33,7 +33,6 @@ PEEPHOLE = Cell(
     ),
     references=(
         "F. A. Gers and J. Schmidhuber, Recurrent nets that time and count, IJCNN 2000",
-        "F. A. Gers, N. N. Schraudolph and J. Schmidhuber, "
-        "Learning precise timing with LSTM recurrent networks, JMLR 3, 2002",
+        "F. A. Gers, N. N. Schraudolph and J. Schmidhuber, Learning precise timing, JMLR 3, 2002",
     ),
 )

@@ -26,13 +26,13 @@ def schedule(values: Mapping[str, Expression], *, share: bool = True) -> list[As
 
     Args:
         values: the wanted values by name.
-        share: give every unnamed subexpression that is used more than once a name of its own (`t1`, `t2`, ...).
+        share: name every other subexpression that is used more than once (`t1`, `t2`, ...).
 
     Returns:
         The assignments. A value that is the same expression as an earlier one just refers to it.
     """
     nodes = ordered(values.values())
-    names = _names(values, nodes) if share else {node: name for name, node in reversed(values.items())}
+    names = _names(values, nodes) if share else {node: name for name, node in reversed(list(values.items()))}
     lines: list[Assignment] = []
     replaced: dict[Expression, Expression] = {}
     for node in nodes:
@@ -48,7 +48,7 @@ def schedule(values: Mapping[str, Expression], *, share: bool = True) -> list[As
 
 def _names(values: Mapping[str, Expression], nodes: Sequence[Expression]) -> dict[Expression, str]:
     uses = Counter(argument for node in nodes for argument in node.args)
-    given = {node: name for name, node in reversed(values.items())}
+    given = {node: name for name, node in reversed(list(values.items()))}
     shared = [node for node in nodes if node.args and uses[node] > 1 and node not in given]
     return given | {node: f"t{number}" for number, node in enumerate(shared, start=1)}
 
@@ -123,7 +123,7 @@ def torch_function(name: str, arguments: Sequence[str], values: Mapping[str, Exp
 
 
 def _latex_symbol(name: str) -> str:
-    """z_i: a pre-activation; c_prev: the step before; d_x: the gradient of x; p_i: a parameter; c: a value."""
+    """z_i: a pre-activation; c_prev: the step before; d_x: a gradient; p_i: a parameter; c: a value."""
     if name.startswith("d_"):
         return rf"\partial {_latex_symbol(name[2:])}"
     if name.endswith("_prev"):

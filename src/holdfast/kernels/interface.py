@@ -82,8 +82,8 @@ class Result:
     Attributes:
         output: `[T, B, D*(P or H)]`, zero in padding; packed when the input was.
         state: one tensor `[L*D, B, width]` per state of the cell, after each row's last valid step.
-        trace: each named value as `[L, D, T, B, width]` in time order, zero in padding; h and c differentiable,
-            gates detached. None when not asked for.
+        trace: each named value as `[L, D, T, B, width]` in time order, zero in padding; h and c
+            differentiable, gates detached; or None when not asked for.
     """
 
     output: Tensor | PackedSequence

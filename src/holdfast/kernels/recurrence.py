@@ -33,14 +33,14 @@ def recurrence(
         x: `[T, B, I]`; T may be 0. What lies in padding is never read, not even NaN. Or a packed sequence.
         weights: per layer, per direction, named tensors: see `holdfast.kernels.interface.Weights`.
         state: one tensor `[L*D, B, width]` per state of the cell; zeros when None.
-        lengths: `[B]` integers from 0 to T; the steps of a row from there on are padding. Not with a packed `x`.
+        lengths: `[B]` integers from 0 to T; a row's later steps are padding. Not with a packed `x`.
         dropout: the probability of zeroing an element of what one layer passes to the next, in [0, 1].
         trace: also return every named value of the cell.
         backend: `"auto"`, or the name of the one that must run it.
 
     Returns:
-        The output `[T, B, D*(P or H)]` (packed if `x` was), the state after each row's last valid step, and the
-        trace (`[L, D, T, B, width]` by name, in time order, zero in padding) or None.
+        The output `[T, B, D*(P or H)]` (packed if `x` was), the state after each row's last valid step, and
+        the trace (`[L, D, T, B, width]` by name, in time order, zero in padding) or None.
 
     Raises:
         InputError: lengths of the wrong shape, type or range.
@@ -114,7 +114,7 @@ def explain(
     lengths: Tensor | None = None,
     return_trace: bool = False,
 ) -> str:
-    """Say which backend would run `layer(x, lengths=lengths, return_trace=return_trace)` and why not the others.
+    """Say which backend would run a call of the layer, and why not the others.
 
     Args:
         layer: a `holdfast.LSTM`.

@@ -34,7 +34,7 @@ def compiled_step(cell: Cell) -> Step:
 
 @dataclass(frozen=True)
 class _Direction:
-    """The result of one direction of one layer: output `[T, B, width]`, final state, trace by name `[T, B, width]`."""
+    """One direction of one layer: output `[T, B, width]`, final state, trace `[T, B, width]` by name."""
 
     output: Tensor
     state: tuple[Tensor, ...]

@@ -96,7 +96,7 @@ def _fused(
     options = (flat, biased, len(weights), dropout, torch.is_grad_enabled(), len(weights[0]) == 2)
     arguments = (x, start, *options, False) if batch_sizes is None else (x, batch_sizes, start, *options)
     with _without_known_warnings(x, weights):
-        output, *final = kind(*arguments)  # type: ignore[operator]
+        output, *final = kind(*arguments)
     return output, tuple(final)
 
 
@@ -122,7 +122,7 @@ class _Padding:
         return x.gather(0, self.reversed_time.expand_as(x))
 
     def last_valid(self, x: Tensor, initial: Tensor) -> Tensor:
-        """What `x` `[T, B, width]` holds at each row's last valid step; the initial value for an empty row."""
+        """What `x` `[T, B, width]` holds at each row's last valid step; `initial` for an empty row."""
         index = (self.lengths - 1).clamp(min=0).view(1, -1, 1).expand(1, -1, x.size(2))
         return torch.where(self.lengths.view(-1, 1) > 0, x.gather(0, index).squeeze(0), initial)
 
@@ -202,7 +202,7 @@ def _fused_frozen(
 
 @contextmanager
 def _without_known_warnings(x: Tensor, weights: Sequence[Sequence[Mapping[str, Tensor]]]) -> Iterator[None]:
-    """PyTorch warns where a projection leaves oneDNN and where cuDNN copies weights; `explain` says it when asked."""
+    """PyTorch warns where a projection leaves oneDNN and where cuDNN copies weights; both are as intended."""
     if not x.is_cuda and "weight_hr" not in weights[0][0]:
         yield
         return

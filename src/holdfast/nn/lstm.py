@@ -40,7 +40,7 @@ class LSTM(Recurrent):
         bias: whether the two bias vectors of each layer exist.
         batch_first: whether x, output and trace are `[B, T, ...]` instead of `[T, B, ...]`; never the state.
         dropout: the probability of zeroing an element between two layers, in training only.
-        bidirectional: whether a second direction runs from the last step to the first; outputs are concatenated.
+        bidirectional: whether a second direction runs from last to first step; outputs are concatenated.
         proj_size: P, the width that h is projected to in each step; 0 for no projection.
         device: where the parameters are created.
         dtype: their type.
@@ -72,17 +72,17 @@ class LSTM(Recurrent):
             x: `[T, B, I]`, `[B, T, I]` with `batch_first`, `[T, I]` for one sequence, or a `PackedSequence`.
             state: what the sequence starts from, zeros when None: `(h, c)` with h `[L*D, B, P or H]` and c
                 `[L*D, B, H]`, or `(h,)` for a cell without c such as `rnn`; without B for one sequence.
-            lengths: `[B]` integers from 0 to T. Steps beyond a row's length are padding: never read, zero in the
-                output, without gradient; the returned state is the one after the last valid step. The reverse
-                direction starts at the last valid step. A row of length 0 keeps its state.
+            lengths: `[B]` integers from 0 to T. Steps beyond a row's length are padding: never read, zero in
+                the output, without gradient; the returned state is the one after the last valid step. The
+                reverse direction starts at the last valid step. A row of length 0 keeps its state.
             return_trace: also return what happened inside.
 
         Returns:
-            `(output, state)` or `(output, state, trace)`. The output is `[T, B, D*(P or H)]` in the layout of `x`
-            (packed if `x` was). The state is a tuple shaped like the one given, `State(h, c)` for cells with c.
-            The trace maps each named value of the cell (`i f g o c h`) to `[L, D, T, B, width]`, or
-            `[L, D, B, T, width]` with `batch_first`, in time order for both directions and zero in padding; h and
-            c carry gradients, the gates are detached.
+            `(output, state)` or `(output, state, trace)`. The output is `[T, B, D*(P or H)]` in the layout of
+            `x` (packed if `x` was). The state is a tuple shaped like the one given, `State(h, c)` for cells
+            with c. The trace maps each named value of the cell (`i f g o c h`) to `[L, D, T, B, width]`, or
+            `[L, D, B, T, width]` with `batch_first`, in time order for both directions and zero in padding; h
+            and c carry gradients, the gates are detached.
 
         Raises:
             ValueError, RuntimeError: what `torch.nn.LSTM` refuses: shapes, types, T = 0.
@@ -116,12 +116,13 @@ class LSTM(Recurrent):
     def _prepared(self, x: Tensor | PackedSequence, state: States | None, lengths: Lengths | None) -> _Call:
         if isinstance(x, PackedSequence):
             self._check_features(x.data, dimensions=2)
-            self._check_state(state, int(x.batch_sizes[0]))
+            state = self._checked_state(state, 3)
+            self._check_state_sizes(state, int(x.batch_sizes[0]))
             return _Call(x, state, _as_tensor(lengths), batched=True)
         if x.dim() not in (2, 3):
             raise ValueError(f"LSTM: Expected input to be 2D or 3D, got {x.dim()}D instead")
         batched = x.dim() == 3
-        _check_state_dimensions(state, 3 if batched else 2)
+        state = self._checked_state(state, x.dim())
         if not batched:
             x = x.unsqueeze(1)
             state = None if state is None else tuple(part.unsqueeze(1) for part in state)
@@ -132,7 +133,7 @@ class LSTM(Recurrent):
         elif self.batch_first:
             x = x.transpose(0, 1)
         self._check_features(x, dimensions=3)
-        self._check_state(state, x.size(1))
+        self._check_state_sizes(state, x.size(1))
         if x.size(0) == 0:
             raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
         return _Call(x, state, _as_tensor(lengths), batched)
@@ -151,17 +152,28 @@ class LSTM(Recurrent):
                 f"input.size(-1) must be equal to input_size. Expected {self.input_size}, got {x.size(-1)}"
             )
 
-    def _check_state(self, state: States | None, batch: int) -> None:
+    def _checked_state(self, state: object, dimensions: int) -> States | None:
+        """The state as a tuple of tensors with that many axes."""
         if state is None:
-            return
+            return None
         names = self.cell.states
-        if isinstance(state, Tensor) or len(state) != len(names):
-            got = "one tensor" if isinstance(state, Tensor) else f"{len(state)} tensors"
+        if not isinstance(state, tuple | list) or len(state) != len(names):
+            got = f"{len(state)} tensors" if isinstance(state, tuple | list) else type(state).__name__
             raise InputError(
                 f"the state of the cell {self.cell.name!r} is the tuple ({', '.join(names)},), got {got}"
             )
-        for k, (name, part) in enumerate(zip(names, state, strict=True)):
-            width = self.width if name == "h" else self.hidden_size
+        if any(part.dim() != dimensions for part in state):
+            got = ", ".join(f"{part.dim()}-D" for part in state)
+            kind = "batched" if dimensions == 3 else "unbatched"
+            raise RuntimeError(
+                f"For {kind} {dimensions}-D input, hx and cx should also be {dimensions}-D "
+                f"but got ({got}) tensors"
+            )
+        return tuple(state)
+
+    def _check_state_sizes(self, state: States | None, batch: int) -> None:
+        for k, part in enumerate(state or ()):
+            width = self.width if self.cell.states[k] == "h" else self.hidden_size
             expected = (self.num_layers * self.directions, batch, width)
             if part.size() != expected:
                 raise RuntimeError(f"Expected hidden[{k}] size {expected}, got {list(part.size())}")
@@ -179,16 +191,6 @@ class LSTM(Recurrent):
         if not call.batched:
             return value.squeeze(3)
         return value.transpose(2, 3) if self.batch_first else value
-
-
-def _check_state_dimensions(state: States | None, wanted: int) -> None:
-    if state is None or isinstance(state, Tensor) or all(part.dim() == wanted for part in state):
-        return
-    got = ", ".join(f"{part.dim()}-D" for part in state)
-    kind = "batched" if wanted == 3 else "unbatched"
-    raise RuntimeError(
-        f"For {kind} {wanted}-D input, hx and cx should also be {wanted}-D but got ({got}) tensors"
-    )
 
 
 def _as_tensor(lengths: Lengths | None) -> Tensor | None:

@@ -24,7 +24,7 @@ class Recurrent(nn.Module):
     gives the shared ones the same numbers.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - the order of torch.nn.LSTM
         self,
         input_size: int,
         hidden_size: int,
@@ -80,7 +80,7 @@ class Recurrent(nn.Module):
         return ["weight_ih", "weight_hh", *biases, *(["weight_hr"] if self.proj_size else [])]
 
     def _suffixes(self) -> Iterator[tuple[int, str]]:
-        """`(0, "_l0"), (0, "_l0_reverse"), (1, "_l1"), ...`"""
+        """Each layer with each direction's suffix: `(0, "_l0"), (0, "_l0_reverse"), (1, "_l1"), ...`."""
         for layer in range(self.num_layers):
             for end in ("", "_reverse")[: self.directions]:
                 yield layer, f"_l{layer}{end}"
@@ -113,7 +113,7 @@ class Recurrent(nn.Module):
         return [flat[start : start + self.directions] for start in range(0, len(flat), self.directions)]
 
     def reset_parameters(self) -> None:
-        """Draw every parameter from U(-1/sqrt(H), 1/sqrt(H)), in the order of registration, as PyTorch does."""
+        """Draw every parameter from U(-1/sqrt(H), 1/sqrt(H)), in order of registration, as PyTorch does."""
         bound = 1.0 / math.sqrt(self.hidden_size)
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -bound, bound)
@@ -123,7 +123,7 @@ class Recurrent(nn.Module):
         flat = [weight for own in self.all_weights for weight in own]
         if self.cell.name not in _CUDNN_MODES or not _flattable(flat):
             return
-        with torch.cuda.device_of(flat[0]), torch.no_grad():
+        with torch.cuda.device(flat[0].device), torch.no_grad():
             torch._cudnn_rnn_flatten_weight(
                 flat,
                 len(self._matrices),
@@ -137,7 +137,7 @@ class Recurrent(nn.Module):
             )
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
-        result = super()._apply(fn, recurse)
+        result = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self.flatten_parameters()
         return result
 
@@ -175,11 +175,12 @@ def _flattable(weights: list[Tensor]) -> bool:
     return acceptable and len({weight.data_ptr() for weight in weights}) == len(weights)
 
 
-def _check_dropout(dropout: object, num_layers: int) -> None:
-    if not isinstance(dropout, numbers.Real) or isinstance(dropout, bool) or not 0 <= dropout <= 1:
+def _check_dropout(dropout: Any, num_layers: int) -> None:
+    number = isinstance(dropout, numbers.Number) and not isinstance(dropout, bool)
+    if not number or not 0 <= dropout <= 1:
         raise ValueError(
-            "dropout should be a number in range [0, 1] representing the probability of an element being zeroed, "
-            f"got {dropout!r}"
+            "dropout should be a number in range [0, 1] representing the probability of an element being "
+            f"zeroed, got {dropout!r}"
         )
     if dropout > 0 and num_layers == 1:
         warnings.warn(
