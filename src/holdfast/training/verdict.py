@@ -15,12 +15,12 @@ SMALLER_IS_BETTER = frozenset({"calibration_error"})
 
 METRIC_NAMES = {
     "accuracy": "accuracy",
+    "exact_match": "exact matches",
+    "micro_f1": "micro F1",
     "macro_f1": "macro F1",
     "f1": "F1",
     "auroc": "AUROC",
     "calibration_error": "calibration error",
-    "exact_match": "exact matches",
-    "micro_f1": "micro F1",
     "macro_auroc": "macro AUROC",
 }
 """What to call each metric, in the order of a table's columns."""
@@ -57,11 +57,13 @@ def sentences(model: str, differences: Mapping[str, Score], metric: str, rows: i
     equal = [other for other, found in outcomes.items() if found == "does not beat"]
     named = METRIC_NAMES.get(metric, metric)
     if worse:
-        lines.append(f"{model} is not worth using here: {_listed(worse)} scored higher in {named}.")
+        verb = "has" if len(worse) == 1 else "have"
+        lines.append(f"{model} is not worth using here: {_listed(worse)} {verb} the better {named}.")
     elif equal:
+        verb = "is" if len(equal) == 1 else "are"
         lines.append(
             f"{model} does not beat all its baselines: on these {rows:,} rows its {named} "
-            f"cannot be told from that of {_listed(equal)}, which is simpler."
+            f"cannot be told from that of {_listed(equal)}, which {verb} simpler."
         )
     elif outcomes:
         lines.append(f"{model} beats every baseline here in {named}.")
