@@ -22,16 +22,16 @@ def length_batches(
 ) -> list[npt.NDArray[np.int64]]:
     """Random batches of sequences of similar length, for one epoch of training.
 
-    Random pools of 100 batches are sorted by slightly disturbed length and cut; the batches with the most padding
-    are halved until the whole epoch has at most 8 % padding; then the batches are shuffled.
+    Random pools of 100 batches are sorted by slightly disturbed length and cut; the batches with the most
+    padding are cut in two until the whole epoch has at most 8 % padding; then the batches are shuffled.
 
     Args:
         lengths: steps of each sequence, at least 1 each, `[N]`.
         batch_size: the most sequences in a batch.
         seed: of the whole training.
         epoch: counted from 0; (seed, epoch) decides everything.
-        max_tokens: the most padded steps (sequences x longest) in a batch; a sequence that is longer by itself
-            comes alone. None: no limit.
+        max_tokens: the most padded steps (sequences x longest) in a batch; a sequence that is longer by
+            itself comes alone. None: no limit.
 
     Returns:
         Indices into `lengths`; every index occurs once.
@@ -59,7 +59,8 @@ def sequential_batches(
 ) -> list[npt.NDArray[np.int64]]:
     """Batches for evaluation: shortest first, always the same.
 
-    Results come in the order of `np.concatenate(batches)`; assign them to those indices to restore the rows' order.
+    Results come in the order of `np.concatenate(batches)`: assign them to those indices to restore the order
+    of the rows.
 
     Args:
         lengths: steps of each sequence, at least 1 each, `[N]`.

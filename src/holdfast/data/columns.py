@@ -10,12 +10,12 @@ from holdfast.errors import DataError
 
 TEXT_NAMES = (
     "text", "review", "sentence", "content", "message", "body", "document", "comment", "tweet", "post", "sms",
-    "email", "utterance", "question", "review_text", "reviewtext", "review_body", "full_text", "phrase", "abstract",
-    "description", "title", "headline",
+    "email", "utterance", "question", "review_text", "reviewtext", "review_body", "full_text", "phrase",
+    "abstract", "description", "title", "headline",
 )  # fmt: skip
 LABEL_NAMES = (
-    "label", "labels", "sentiment", "class", "target", "category", "polarity", "y", "tag", "tags", "topic", "intent",
-    "rating", "stars", "spam", "emotion", "type", "coarse_label",
+    "label", "labels", "sentiment", "class", "target", "category", "polarity", "y", "tag", "tags", "topic",
+    "intent", "rating", "stars", "spam", "emotion", "type", "coarse_label",
 )  # fmt: skip
 
 
@@ -31,7 +31,7 @@ def pick_columns(
         need_labels: whether a table without labels is an error.
 
     Raises:
-        DataError: a column is not there, both are the same, or a guess finds none; lists the columns that are there.
+        DataError: a column is not there, both are the same, or a guess finds none; lists the columns.
     """
     text_at = None if text is None else _named(raw, text, "text")
     label_at = None if label is None else _named(raw, label, "label")

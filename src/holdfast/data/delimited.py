@@ -27,7 +27,7 @@ def read_delimited(path: Path, delimiter: str, encoding: str | None) -> RawTable
         DataError: the file cannot be read; a row has more or fewer cells than the header; quotation marks do
             not match; there is no record; a column name occurs twice.
     """
-    text, notes = files.decode(path, files.read_bytes(path), encoding)
+    text, notes = files.decode(path, files.read_bytes(path), encoding, _row_of(delimiter))
     if not text.strip():
         raise DataError(f"{path}: is empty; expected a header line and a record on each line")
     delimiter, warning = _delimiter(text, delimiter)
@@ -38,12 +38,12 @@ def read_delimited(path: Path, delimiter: str, encoding: str | None) -> RawTable
         notes += extra
     else:
         records = list(_quoted(path, text, delimiter))
-    while records and not any(records[-1][1]):
-        records.pop()
-    header = _header(path, records[0][1])
-    body = records[1:]
-    blank = tuple(row for row, cells in body if not cells)
-    body = [(row, cells) for row, cells in body if cells]
+    records = [(row, [] if _is_blank(cells) else cells) for row, cells in records]
+    filled = [number for number, (_, cells) in enumerate(records) if cells]
+    header = _header(path, records[filled[0]][1])
+    records = records[filled[0] + 1 : filled[-1] + 1]
+    blank = tuple(row for row, cells in records if not cells)
+    body = [(row, cells) for row, cells in records if cells]
     _check_widths(path, header, body, delimiter)
     if not body:
         raise DataError(f"{path}: has a header line ({', '.join(header)}) but no records")
@@ -92,6 +92,18 @@ def _is_quoted(cell: str) -> bool:
     return len(cell) > 1 and cell.endswith('"') and '"' not in inner.replace('""', "")
 
 
+def _row_of(delimiter: str) -> files.RowOf:
+    def row_of(text: str) -> int:
+        # A sign at the end, so that a text that ends with a line break counts as one row more.
+        return sum(1 for _ in csv.reader(io.StringIO(text + "x", newline=""), delimiter=delimiter))
+
+    return row_of
+
+
+def _is_blank(cells: list[str]) -> bool:
+    return len(cells) < 2 and not any(cell.strip() for cell in cells)
+
+
 def _quoted(path: Path, text: str, delimiter: str) -> Iterator[Record]:
     limit = csv.field_size_limit(MAX_CELL_CHARACTERS)
     row = 1
@@ -107,7 +119,7 @@ def _quoted(path: Path, text: str, delimiter: str) -> Iterator[Record]:
 
 def _csv_reason(message: str) -> str:
     if "unexpected end of data" in message or "field larger" in message:
-        return "a quotation mark opens a cell and is never closed; close it, and write a mark inside a cell twice"
+        return "a quotation mark opens a cell and is never closed; close it, and write inner marks twice"
     if "expected after" in message:
         return (
             "a closing quotation mark is followed by more text; write a mark inside a cell twice "
@@ -121,7 +133,8 @@ def _header(path: Path, cells: list[str]) -> tuple[str, ...]:
     for number, name in enumerate(names):
         if name in names[:number]:
             raise DataError(
-                f"{path}, row 1: the column name {name!r} occurs twice, in columns {names.index(name) + 1} and "
+                f"{path}, row 1: the column name {name!r} occurs twice, in columns {names.index(name) + 1} "
+                f"and "
                 f"{number + 1}; rename one"
             )
     return names
@@ -136,5 +149,6 @@ def _check_widths(path: Path, header: tuple[str, ...], body: list[Record], delim
     sign = "tab" if delimiter == "\t" else repr(delimiter)
     advice = f'; put text that contains a {sign} in quotation marks "..."' if count > len(header) else ""
     raise DataError(
-        f"{path}, row {row}: has {count} cells, the header has {len(header)} ({', '.join(header)}){advice}{others}"
+        f"{path}, row {row}: has {count} cells, the header has {len(header)} "
+        f"({', '.join(header)}){advice}{others}"
     )

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import difflib
 import gzip
+import io
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 from holdfast.errors import DataError
 
 MAX_BYTES = 8 * 1024**3
 _CHUNK_BYTES = 1 << 22
+
+RowOf = Callable[[str], int]
 
 _SIGNATURES = (
     (b"PK\x03\x04", "a zip archive or an Excel workbook", "unpack it, or export the sheet as CSV"),
@@ -57,11 +61,7 @@ def read_bytes(path: Path) -> bytes:
     Raises:
         DataError: it cannot be read, is empty, is too large, or is not the gzip file its name promises.
     """
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {_reason(error)}") from None
+    content = first_bytes(path, MAX_BYTES + 1)
     if path.suffix.lower() == ".gz":
         content = _unpack(path, content)
     if len(content) > MAX_BYTES:
@@ -71,16 +71,30 @@ def read_bytes(path: Path) -> bytes:
     return content
 
 
-def decode(path: Path, content: bytes, encoding: str | None) -> tuple[str, list[str]]:
+def first_bytes(path: Path, count: int) -> bytes:
+    """At most `count` bytes from the start of a file, as they are.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(count)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {_reason(error)}") from None
+
+
+def decode(path: Path, content: bytes, encoding: str | None, row_of: RowOf) -> tuple[str, list[str]]:
     """The text of a file and what was assumed to read it.
 
     Args:
         path: of the file, for messages.
         content: its bytes.
         encoding: the name of the encoding; None: UTF-8, or UTF-16 when the file starts with its mark.
+        row_of: the number of the row in which a text ends, to say where the first wrong byte stands.
 
     Raises:
-        DataError: the bytes are not text in that encoding; says the line, the byte and the likely encoding.
+        DataError: the bytes are not text in that encoding; says the row, the byte and the likely encoding.
     """
     refuse_binary(path, content)
     notes = []
@@ -94,14 +108,30 @@ def decode(path: Path, content: bytes, encoding: str | None) -> tuple[str, list[
     except LookupError:
         raise DataError(f"{path}: unknown encoding {encoding!r}; try utf-8, cp1252 or latin-1") from None
     except UnicodeError as error:
-        raise DataError(_decoding_message(path, content, encoding, error)) from None
+        raise DataError(_decoding_message(path, content, encoding, error, row_of)) from None
     nul = text.find("\0")
     if nul >= 0:
-        line = text.count("\n", 0, nul) + 1
         raise DataError(
-            f"{path}, line {line}: has a NUL character, which text does not: {_nul_advice(content)}"
+            f"{path}, row {row_of(text[:nul])}: has a NUL character, which text does not; "
+            f"{_nul_advice(content)}"
         )
     return text, notes
+
+
+def line_number(text: str) -> int:
+    """The number of the line in which the text ends, counted from 1."""
+    return text.count("\n") + 1
+
+
+def refuse_binary(path: Path, content: bytes) -> None:
+    """Refuses content that starts like a well-known binary format.
+
+    Raises:
+        DataError: says which format it is, and what to do.
+    """
+    for signature, kind, advice in _SIGNATURES:
+        if content.startswith(signature):
+            raise DataError(f"{path}: is {kind}, not text: {advice}")
 
 
 def likely_encoding(content: bytes) -> str | None:
@@ -121,41 +151,36 @@ def likely_encoding(content: bytes) -> str | None:
 def _unpack(path: Path, content: bytes) -> bytes:
     if not content.startswith(b"\x1f\x8b"):
         raise DataError(
-            f"{path}: is named .gz but is not gzip-compressed; rename it to {path.with_suffix('').name!r} if it "
-            "is plain, or pack it with gzip"
+            f"{path}: is named .gz but is not gzip-compressed; name it {path.with_suffix('').name!r}, or "
+            f"pack "
+            "it with gzip"
         )
     try:
         parts, size = [], 0
-        with path.open("rb") as packed, gzip.GzipFile(fileobj=packed) as file:
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
             while size <= MAX_BYTES and (part := file.read(_CHUNK_BYTES)):
                 parts.append(part)
                 size += len(part)
     except EOFError:
-        raise DataError(
-            f"{path}: the gzip file is cut off before its end; copy or download it again"
-        ) from None
+        raise DataError(f"{path}: the gzip file is cut off; copy or download it again") from None
     except (OSError, zlib.error) as error:
         raise DataError(f"{path}: the gzip file is damaged ({error}); copy or download it again") from None
     return b"".join(parts)
 
 
-def refuse_binary(path: Path, content: bytes) -> None:
-    for signature, kind, advice in _SIGNATURES:
-        if content.startswith(signature):
-            raise DataError(f"{path}: is {kind}, not text: {advice}")
-
-
-def _decoding_message(path: Path, content: bytes, encoding: str, error: UnicodeError) -> str:
+def _decoding_message(path: Path, content: bytes, encoding: str, error: UnicodeError, row_of: RowOf) -> str:
     name = "UTF-8" if encoding == "utf-8-sig" else encoding
     if not isinstance(error, UnicodeDecodeError):
         return f"{path}: is not {name} text: {error}"
-    # utf-8-sig counts from after the mark.
-    skipped = 3 if encoding == "utf-8-sig" and content.startswith(b"\xef\xbb\xbf") else 0
-    at = error.start + skipped
-    line = content.count(b"\n", 0, at) + 1
+    # The decoder counts from after the mark.
+    at = error.start + (len(content) - len(error.object))
+    row = row_of(content[:at].decode(encoding, "replace"))
     likely = likely_encoding(content) if name == "UTF-8" else None
-    advice = f"it is likely {likely}: give encoding={likely!r}" if likely else "give its encoding"
-    return f"{path}, line {line}: byte {at} (0x{content[at]:02x}) is not {name} text; {advice}, or save it as UTF-8"
+    advice = f"it is likely {likely}: give encoding={likely!r}," if likely else "give its encoding,"
+    return (
+        f"{path}, row {row}: byte {at} of the file (0x{content[at]:02x}) is not {name} text; {advice} "
+        "or save it as UTF-8"
+    )
 
 
 def _nul_advice(content: bytes) -> str:

@@ -25,7 +25,7 @@ def read_folder(path: Path, encoding: str | None, need_labels: bool) -> RawTable
     if not need_labels and loose and not classes:
         return _table(path, [(file, None) for file in loose], encoding, ())
     _check_layout(path, classes, loose)
-    found = []
+    found: list[tuple[Path, str | None]] = []
     for folder in classes:
         texts = sorted(entry for entry in _entries(folder) if entry.suffix == ".txt" and entry.is_file())
         if not texts:
@@ -40,8 +40,8 @@ def _check_layout(path: Path, classes: list[Path], loose: list[Path]) -> None:
     splits = [folder.name for folder in classes if folder.name.lower() in _SPLITS]
     if splits and any(entry.is_dir() for folder in classes for entry in _entries(folder)):
         raise DataError(
-            f"{path}: holds {', '.join(splits)}, which look like parts of the data, not classes; give one of them "
-            f"as the data, such as {str(path / splits[0])!r}"
+            f"{path}: holds {', '.join(splits)}, which look like parts of the data, not classes; give one of "
+            f"them, such as {str(path / splits[0])!r}"
         )
     if not classes:
         seen = f"{len(loose)} .txt files" if loose else "none"
@@ -57,7 +57,7 @@ def _table(
     texts: list[object] = []
     for file, _ in found:
         content = files.read_bytes(file) if file.stat().st_size else b""
-        texts.append(files.decode(file, content, encoding)[0])
+        texts.append(files.decode(file, content, encoding, files.line_number)[0])
     labelled = found[0][1] is not None
     labels: list[object] = [label for _, label in found]
     return RawTable(

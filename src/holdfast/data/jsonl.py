@@ -17,7 +17,7 @@ def read_jsonl(path: Path, encoding: str | None) -> RawTable:
     Raises:
         DataError: the file cannot be read, or a line is not an object, or has no record at all.
     """
-    text, notes = files.decode(path, files.read_bytes(path), encoding)
+    text, notes = files.decode(path, files.read_bytes(path), encoding, files.line_number)
     lines = [(row, line) for row, line in enumerate(text.split("\n"), 1) if line.strip()]
     records = [(row, _parse(path, row, line)) for row, line in lines]
     if not records:

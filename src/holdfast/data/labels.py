@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from holdfast.data.raw import RawTable
+from holdfast.data.text_cells import is_missing, is_number
 from holdfast.errors import DataError
 
 MOST_NUMERIC_CLASSES = 30
@@ -17,8 +17,8 @@ MOST_NUMERIC_CLASSES = 30
 def label_of(cell: object, place: str, source: str) -> str:
     """The class name in a cell; empty when the cell is.
 
-    Whole numbers are written without a point and truths as `true` and `false`, so that the same column gives the
-    same names from every format.
+    Whole numbers are written without a point and truths as `true` and `false`, so that the same column gives
+    the same names from every format.
 
     Raises:
         DataError: the cell is a list or another structure.
@@ -33,8 +33,8 @@ def label_of(cell: object, place: str, source: str) -> str:
         return str(int(cell))
     if isinstance(cell, list | tuple | dict | set):
         raise DataError(
-            f"{source}, {place}: the label is a {type(cell).__name__}; give label_separator='|' for several labels "
-            "in a row"
+            f"{source}, {place}: the label is a {type(cell).__name__}; for several labels in a row give "
+            "label_separator, such as '|'"
         )
     return str(cell)
 
@@ -51,13 +51,21 @@ def labels_of(cell: object, separator: str, place: str, source: str) -> tuple[st
     return tuple(sorted(names - {""}))
 
 
-def is_missing(cell: object) -> bool:
-    """Whether a cell is empty: None, NaN, or the missing value of pandas."""
-    return (
-        cell is None
-        or (isinstance(cell, float) and math.isnan(cell))
-        or type(cell).__name__ in _MISSING_TYPES
-    )
+def label_cells(raw: RawTable, position: int, separator: str | None) -> list[tuple[str, ...]]:
+    """The labels of each record, a tuple with or without a separator; an empty cell is an empty tuple.
+
+    Raises:
+        DataError: a cell is a list or another structure, and no separator is given.
+    """
+    names: list[tuple[str, ...]] = []
+    for index, cell in enumerate(raw.column(position)):
+        place = raw.place(index)
+        if separator is None:
+            name = label_of(cell, place, raw.source)
+            names.append((name,) if name else ())
+        else:
+            names.append(labels_of(cell, separator, place, raw.source))
+    return names
 
 
 def check_known(
@@ -88,19 +96,19 @@ def check_classes(source: str, column: str, counts: Mapping[str, int], rows: int
     Raises:
         DataError: the labels look like a regression target, or nearly every row has its own.
     """
-    if len(counts) > 2 and all(_is_number(name) for name in counts):
+    if len(counts) > 2 and all(is_number(name) for name in counts):
         whole = all(float(name).is_integer() for name in counts)
         if len(counts) > (MOST_NUMERIC_CLASSES if whole else 10) and len(counts) > 0.05 * rows:
             raise DataError(
-                f"{source}: column {column!r} has {len(counts)} different numbers in {rows} rows, which looks like a "
-                "regression target, not like classes; name another label column, or group the numbers into classes"
+                f"{source}: column {column!r} has {len(counts)} different numbers in {rows} rows: this looks "
+                "like a regression target, not like classes; name another label column, or group the numbers"
             )
     if rows >= 10 and len(counts) > 0.5 * rows:
         example = next(iter(counts))
         shown = example if len(example) <= 40 else example[:37] + "..."
         raise DataError(
-            f"{source}: column {column!r} has {len(counts)} different labels in {rows} rows (such as {shown!r}), "
-            "which looks like text or a number of the row, not like classes; name the label column"
+            f"{source}: column {column!r} has {len(counts)} different labels in {rows} rows (such as "
+            f"{shown!r}): this looks like text or a row number, not like classes; name the label column"
         )
 
 
@@ -132,13 +140,3 @@ def suggestion(name: str, names: Sequence[str]) -> str:
 def _listed(names: Sequence[str]) -> str:
     shown = ", ".join(repr(name) for name in names[:10])
     return shown + (f" and {len(names) - 10} more" if len(names) > 10 else "")
-
-
-def _is_number(name: str) -> bool:
-    try:
-        return math.isfinite(float(name))
-    except ValueError:
-        return False
-
-
-_MISSING_TYPES = {"NAType", "NaTType"}

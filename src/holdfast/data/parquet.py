@@ -18,13 +18,12 @@ def read_parquet(path: Path) -> RawTable:
         MissingExtraError: polars is not installed.
     """
     polars = require("polars", "train", "reading Parquet")
-    with path.open("rb") as file:
-        start = file.read(4)
+    start = files.first_bytes(path, 16)
     if not start:
         raise DataError(f"{path}: is empty; expected a Parquet file")
-    if start != b"PAR1":
+    if not start.startswith(b"PAR1"):
         files.refuse_binary(path, start)
-        raise DataError(f"{path}: is named .parquet but is not a Parquet file (it starts with {start!r})")
+        raise DataError(f"{path}: is named .parquet but is not a Parquet file (it starts with {start[:4]!r})")
     try:
         frame = polars.read_parquet(path)
     except (polars.exceptions.PolarsError, OSError) as error:

@@ -82,12 +82,13 @@ def _read_lists(source: Any) -> RawTable:
 
 def _as_list(values: Any) -> list[object]:
     if isinstance(values, np.ndarray) and values.ndim == 1:
-        return values.tolist()
+        return list(values.tolist())
     if isinstance(values, Sequence) and not isinstance(values, str | bytes):
         return list(values)
     if type(values).__module__.partition(".")[0] in {"pandas", "polars"} and hasattr(values, "to_list"):
         return list(values.to_list())
     raise DataError(
-        f"cannot read data from a {type(values).__name__}; give a path, a data frame, a list of texts, or a pair "
+        f"cannot read data from a {type(values).__name__}; give a path, a data frame, a list of texts, or a "
+        f"pair "
         "(texts, labels)"
     )

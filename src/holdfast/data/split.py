@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Hashable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from holdfast.data.table import TextTable
 from holdfast.errors import ConfigError, DataError
 
 Label = str | tuple[str, ...]
@@ -55,6 +57,16 @@ def hold_out(
     mask = np.zeros(len(labels), dtype=np.bool_)
     mask[held] = True
     return np.flatnonzero(~mask).astype(np.int64), np.flatnonzero(mask).astype(np.int64)
+
+
+def take(table: TextTable, indices: npt.NDArray[np.int64]) -> TextTable:
+    """The rows of `table` at `indices`, with a report that counts only them."""
+    texts = [table.texts[index] for index in indices]
+    labels = None if table.labels is None else [table.labels[index] for index in indices]
+    names = [name for label in labels or [] for name in ((label,) if isinstance(label, str) else label)]
+    report = dataclasses.replace(table.report, rows_kept=len(texts), classes=dict(sorted(Counter(names).items())))
+    rows = [table.rows[index] for index in indices]
+    return dataclasses.replace(table, texts=texts, labels=labels, rows=rows, report=report)
 
 
 def _strata(labels: Sequence[Label], groups: list[list[int]]) -> list[list[list[int]]]:

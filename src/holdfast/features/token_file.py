@@ -1,6 +1,7 @@
 """tokenizer.json: how a fitted tokeniser is written down, and what is refused when it is read back.
 
-A JSON object with `format`, `version`, `options`, `vocabulary` (the tokens in the order of their ids, so an id
+A JSON object with `format`, `version`, `options`, `vocabulary` (the tokens in the order of their ids, so an
+id
 can never be out of range) and `merges` (pairs of tokens, byte-pair level only).
 """
 
@@ -45,7 +46,8 @@ def read(content: str) -> tuple[dict[str, Any], list[str], list[tuple[str, str]]
         raise ModelFileError(f"tokenizer.json: format is {_show(fields.get('format'))}, expected {FORMAT!r}")
     if fields.get("version") != VERSION or isinstance(fields["version"], bool):
         raise ModelFileError(
-            f"tokenizer.json: version is {_show(fields.get('version'))}, this holdfast reads version {VERSION}"
+            f"tokenizer.json: version is {_show(fields.get('version'))}, this holdfast reads version "
+            f"{VERSION}"
         )
     wanted = {"format", "version", "options", "vocabulary", "merges"}
     if set(fields) != wanted:

@@ -1,4 +1,4 @@
-"""Text to token ids and back to pieces: a tokeniser that is fitted on the training split and saved with the model."""
+"""Text to token ids: a tokeniser that is fitted on the training split and saved with the model."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ class TokenOptions(Options):
 class Tokeniser:
     """Turns texts into token ids; immutable once fitted.
 
-    Id 0 is padding, id 1 an unknown token; the others follow by falling frequency in the training texts and then
+    Id 0 is padding, id 1 an unknown token; the others follow by falling frequency in the training texts and
+    then
     by text (byte-pair level: the characters, then the merges in order). The same texts and options give
     the same tokeniser, in any order of the texts.
     """
@@ -139,7 +140,8 @@ class Tokeniser:
         options = _options(fields)
         if len(vocabulary) > options.vocabulary:
             raise ModelFileError(
-                f"tokenizer.json: {len(vocabulary):,} tokens, more than its own limit of {options.vocabulary:,}"
+                f"tokenizer.json: {len(vocabulary):,} tokens, more than its own limit of "
+                f"{options.vocabulary:,}"
             )
         if merges and options.level != "bpe":
             raise ModelFileError(f"tokenizer.json: has merges at level {options.level!r}; only bpe has them")

@@ -4,7 +4,8 @@ A word keeps its letters and digits together; a contraction becomes two tokens a
 (`do` `n't`, `it` `'s`); a run of dots is one token, every other sign is a token of its own; scripts written
 without spaces are split into characters.
 
-Byte-pair encoding (Sennrich, Haddow and Birch 2016) merges characters inside such words; `▁` marks a piece that
+Byte-pair encoding (Sennrich, Haddow and Birch 2016) merges characters inside such words; `▁` marks a piece
+that
 follows white space.
 """
 
