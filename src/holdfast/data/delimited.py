@@ -134,8 +134,7 @@ def _header(path: Path, cells: list[str]) -> tuple[str, ...]:
         if name in names[:number]:
             raise DataError(
                 f"{path}, row 1: the column name {name!r} occurs twice, in columns {names.index(name) + 1} "
-                f"and "
-                f"{number + 1}; rename one"
+                f"and {number + 1}; rename one"
             )
     return names
 
@@ -149,6 +148,6 @@ def _check_widths(path: Path, header: tuple[str, ...], body: list[Record], delim
     sign = "tab" if delimiter == "\t" else repr(delimiter)
     advice = f'; put text that contains a {sign} in quotation marks "..."' if count > len(header) else ""
     raise DataError(
-        f"{path}, row {row}: has {count} cells, the header has {len(header)} "
+        f"{path}, row {row}: has {count} {'cell' if count == 1 else 'cells'}, the header has {len(header)} "
         f"({', '.join(header)}){advice}{others}"
     )

@@ -152,8 +152,7 @@ def _unpack(path: Path, content: bytes) -> bytes:
     if not content.startswith(b"\x1f\x8b"):
         raise DataError(
             f"{path}: is named .gz but is not gzip-compressed; name it {path.with_suffix('').name!r}, or "
-            f"pack "
-            "it with gzip"
+            "pack it with gzip"
         )
     try:
         parts, size = [], 0
@@ -178,8 +177,8 @@ def _decoding_message(path: Path, content: bytes, encoding: str, error: UnicodeE
     likely = likely_encoding(content) if name == "UTF-8" else None
     advice = f"it is likely {likely}: give encoding={likely!r}," if likely else "give its encoding,"
     return (
-        f"{path}, row {row}: byte {at} of the file (0x{content[at]:02x}) is not {name} text; {advice} "
-        "or save it as UTF-8"
+        f"{path}, row {row}: byte {at} of the file (0x{content[at]:02x}) is not {name} text; {advice} or "
+        "save it as UTF-8"
     )
 
 

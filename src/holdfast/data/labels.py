@@ -85,8 +85,8 @@ def check_known(
     index, name = unknown[0]
     others = f" ({len(unknown) - 1} more rows are like that)" if len(unknown) > 1 else ""
     raise DataError(
-        f"{raw.source}, {raw.place(index)}: label {name!r} is not one of {_listed(classes)}."
-        f"{suggestion(name, classes)}{others}"
+        f"{raw.source}, {raw.place(index)}: label {name!r} is not one of "
+        f"{_listed(classes)}.{suggestion(name, classes)}{others}"
     )
 
 

@@ -89,6 +89,5 @@ def _as_list(values: Any) -> list[object]:
         return list(values.to_list())
     raise DataError(
         f"cannot read data from a {type(values).__name__}; give a path, a data frame, a list of texts, or a "
-        f"pair "
-        "(texts, labels)"
+        "pair (texts, labels)"
     )

@@ -61,8 +61,8 @@ class ReadReport:
             lines.append(f"classes: {self._shares()}")
         words = self.length_words
         lines.append(
-            f"words in a text: {words['min']} to {words['max']}, median {words['median']}, "
-            f"95 % have at most {words['p95']}"
+            f"words in a text: {words['min']} to {words['max']}, median {words['median']}, 95 % have at most "
+            f"{words['p95']}"
         )
         lines += [dropped.line() for dropped in self.dropped]
         return lines + [f"note: {warning}" for warning in self.warnings]

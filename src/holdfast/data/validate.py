@@ -57,8 +57,7 @@ def check_enough(train: TextTable) -> None:
         only = next(iter(counts), None)
         raise DataError(
             f"{train.source}: all {len(train.texts)} rows have the label {only!r}; a classifier needs at "
-            f"least two "
-            "classes"
+            "least two classes"
         )
     if not counts:
         raise DataError(f"{train.source}: none of the {len(train.texts)} rows has a label")
@@ -68,10 +67,8 @@ def check_enough(train: TextTable) -> None:
             larger = [other for other in counts if counts[other] >= FEWEST_ROWS_PER_CLASS]
             raise DataError(
                 f"{train.source}, {rows_text(rows)}: class {name!r} has {count} of {len(train.texts)} rows; "
-                f"each class "
-                f"needs at least {FEWEST_ROWS_PER_CLASS}. Correct the label, leave the class out, or add "
-                f"rows."
-                f"{suggestion(name, larger)}"
+                f"each class needs at least {FEWEST_ROWS_PER_CLASS}. Correct the label, leave the class out, "
+                f"or add rows.{suggestion(name, larger)}"
             )
 
 
@@ -89,8 +86,7 @@ def imbalance_warnings(train: TextTable) -> list[str]:
     if counts[largest] >= IMBALANCE * counts[smallest]:
         warnings.append(
             f"{train.source}: the classes are imbalanced: {largest!r} has {counts[largest]:,} rows, "
-            f"{smallest!r} "
-            f"{counts[smallest]:,}; judge by F1, not by accuracy alone"
+            f"{smallest!r} {counts[smallest]:,}; judge by F1, not by accuracy alone"
         )
     return warnings
 
@@ -122,13 +118,11 @@ def overlap_warnings(known: TextTable, part: TextTable, known_as: str = "the tra
     if not len(indices):
         return []
     rows = [part.rows[index] for index in indices]
-    return [
-        (
-            f"{part.source}: {len(rows):,} of {len(part.texts):,} texts also occur in {known_as} "
-            f"({rows_text(rows)}); "
-            "scores are given with and without them"
-        )
-    ]
+    shared = (
+        f"{part.source}: {len(rows):,} of {len(part.texts):,} texts also occur in {known_as} "
+        f"({rows_text(rows)}); scores are given with and without them"
+    )
+    return [shared]
 
 
 def rows_text(rows: Sequence[int], most: int = 5) -> str:
@@ -144,8 +138,7 @@ def _part_warnings(train: TextTable, part: TextTable, name: str) -> list[str]:
             if one not in classes:
                 raise DataError(
                     f"{part.source}, row {row}: label {one!r} does not occur in the training rows, whose "
-                    f"classes are "
-                    f"{', '.join(map(repr, classes[:10]))}.{suggestion(one, classes)}"
+                    f"classes are {', '.join(map(repr, classes[:10]))}.{suggestion(one, classes)}"
                 )
     warnings = overlap_warnings(train, part)
     counts = Counter(one for names in _names(part) for one in names)
