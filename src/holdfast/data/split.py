@@ -64,7 +64,9 @@ def take(table: TextTable, indices: npt.NDArray[np.int64]) -> TextTable:
     texts = [table.texts[index] for index in indices]
     labels = None if table.labels is None else [table.labels[index] for index in indices]
     names = [name for label in labels or [] for name in ((label,) if isinstance(label, str) else label)]
-    report = dataclasses.replace(table.report, rows_kept=len(texts), classes=dict(sorted(Counter(names).items())))
+    report = dataclasses.replace(
+        table.report, rows_kept=len(texts), classes=dict(sorted(Counter(names).items()))
+    )
     rows = [table.rows[index] for index in indices]
     return dataclasses.replace(table, texts=texts, labels=labels, rows=rows, report=report)
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holdfast.errors import require
+from holdfast.features.ngrams import TOKEN_PATTERNS, NgramScore
 
 Array = NDArray[Any]
 
@@ -20,7 +21,7 @@ WEIGHTINGS: tuple[tuple[int, bool], ...] = ((1, True), (2, True), (2, False))
 INVERSE_PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0)
 """The values of C that are tried, upwards until validation gets worse."""
 
-_TOKEN = r"(?u)\b\w+\b"
+_CONSTANT_LOG_ODDS = 20.0
 _LEAST_PROBABILITY = 1e-12
 
 
@@ -85,7 +86,7 @@ class TfidfLogistic:
         targets, valid_targets = np.asarray(targets), np.asarray(valid_targets)
         if classes is None:
             classes = targets.shape[1] if multilabel else int(max(targets.max(), valid_targets.max())) + 1
-        self._counter = text.CountVectorizer(ngram_range=(1, 2), token_pattern=_TOKEN, dtype=np.float32)
+        self._counter = text.CountVectorizer(ngram_range=(1, 2), token_pattern=TOKEN_PATTERNS["words"], dtype=np.float32)
         counts = self._counter.fit_transform(texts)
         valid_counts = self._counter.transform(valid_texts)
         documents = np.bincount(counts.indices, minlength=counts.shape[1])
@@ -127,6 +128,22 @@ class TfidfLogistic:
         )
 
 
+    def score(self) -> NgramScore:
+        """What was fitted, in the form in which a model keeps it; a constant class becomes a large log odds."""
+        names = self._counter.get_feature_names_out()[self._kept]
+        weight, bias = self._model.linear(len(names))
+        return NgramScore(
+            ngrams=tuple(names),
+            scale=self._weighting.idf_[None, :].astype(np.float32),
+            weight=weight,
+            bias=bias,
+            longest=2,
+            tokens="words",
+            counting="log counts" if self.chosen["sublinear_tf"] else "counts",
+            chosen=self.chosen,
+        )
+
+
 class _Logistic:
     """Logistic regression over K classes, or K separate ones; each `fit` starts from the last."""
 
@@ -144,6 +161,16 @@ class _Logistic:
         for model, column, constant in zip(self._models, columns, self._constant, strict=True):
             if constant is None:
                 model.set_params(C=penalty).fit(features, column)
+
+    def linear(self, width: int) -> tuple[Array, Array]:
+        """The weights `[K', width]` and biases `[K']` of log odds, float32."""
+        rows = []
+        for model, constant in zip(self._models, self._constant, strict=True):
+            if constant is None:
+                rows += list(zip(model.coef_, model.intercept_, strict=True))
+            else:
+                rows.append((np.zeros(width), _CONSTANT_LOG_ODDS * (1 if constant else -1)))
+        return np.array([row[0] for row in rows], np.float32), np.array([row[1] for row in rows], np.float32)
 
     def predict_proba(self, features: Any) -> Array:
         width = 2 if self._multilabel else self._classes

@@ -1,0 +1,49 @@
+"""Text classification: sentiment, topics, spam; one label per text, or several."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from holdfast.inspection.plots import loss_picture
+from holdfast.model_file.format import check_target
+from holdfast.tasks.task import Task, Trained
+from holdfast.tasks.text_classification.learn import learn, read_splits
+from holdfast.tasks.text_classification.lstm_part import Watch
+from holdfast.tasks.text_classification.model import TextModel, TextTrace
+from holdfast.tasks.text_classification.options import TextClassificationOptions
+from holdfast.tasks.text_classification.saved import TASK, from_bundle, save
+from holdfast.training.progress import Listener
+
+__all__ = ["TEXT_CLASSIFICATION", "TextClassificationOptions", "TextModel", "TextTrace"]
+
+
+def _train(
+    data: Any,
+    out: Path,
+    valid: Any,
+    test: Any,
+    options: TextClassificationOptions,
+    *,
+    overwrite: bool,
+    resume: bool,
+    listener: Listener,
+) -> Trained:
+    check_target(out, overwrite=overwrite)
+    splits = read_splits(data, valid, test, options)
+    for table in (splits.train, splits.valid, splits.test):
+        if table is not None:
+            listener.read(table.report.lines())
+    listener.read([f"note: {note}" for note in splits.notes])
+    checkpoint = out.with_name(out.name + ".checkpoint")
+    model, history = learn(splits, options, Watch(checkpoint, resume, listener))
+    listener.message("scoring")
+    table, split = (splits.valid, "valid") if splits.test is None else (splits.test, "test")
+    scores = model.score(table, split=split, train_texts=splits.train.texts)
+    pictures = {"loss.png": loss_picture(history)} if history else {}
+    path = save(out, model, scores=scores, history=history, pictures=pictures, overwrite=overwrite)
+    checkpoint.unlink(missing_ok=True)
+    return Trained(model, scores, history, path)
+
+
+TEXT_CLASSIFICATION = Task(TASK, TextClassificationOptions, _train, from_bundle)

@@ -1,0 +1,192 @@
+"""From rows to a trained text classifier: read, split, fit the parts, mix them."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from holdfast.data.duplicates import text_groups
+from holdfast.data.split import hold_out, take
+from holdfast.data.table import TextTable, read_texts
+from holdfast.data.validate import check_enough, check_training
+from holdfast.errors import ConfigError
+from holdfast.features.ngrams import NgramScore, decisions
+from holdfast.features.tokens import Tokeniser
+from holdfast.tasks.text_classification.lstm_part import Array, Encoded, Watch, log_odds, train_network
+from holdfast.tasks.text_classification.model import TextModel, targets_of
+from holdfast.tasks.text_classification.options import TextClassificationOptions
+from holdfast.training.baselines import TfidfLogistic, majority
+from holdfast.training.history import EpochRow
+from holdfast.training.mixing import Mixture, choose_mixture, full_log_odds
+from holdfast.training.scores import data_hash
+
+MANY_TEXTS = 20_000
+
+
+class Splits(NamedTuple):
+    """The rows to learn from, to choose by and to score on; `test` is None where nothing was left for it."""
+
+    train: TextTable
+    valid: TextTable
+    test: TextTable | None
+    notes: list[str]
+
+
+class Learnt(NamedTuple):
+    """A trained model and the history of its epochs."""
+
+    model: TextModel
+    history: list[EpochRow]
+
+
+def read_splits(data: Any, valid: Any, test: Any, options: TextClassificationOptions) -> Splits:
+    """Read the rows, check them, and hold out what was not given; the same text is never on two sides.
+
+    Raises:
+        DataError: the rows cannot be learnt from; says the file, the row and what to do.
+    """
+    reading = options.data
+
+    def read(source: Any, classes: tuple[str, ...] | None = None) -> TextTable:
+        return read_texts(
+            source,
+            text=reading.text,
+            label=reading.label,
+            classes=classes,
+            label_separator=reading.label_separator,
+            encoding=reading.encoding,
+        )
+
+    train = read(data)
+    check_enough(train)
+    known = class_names(train)
+    test_table = None if test is None else read(test, known)
+    valid_table = None if valid is None else read(valid, known)
+    seed = options.training.seed
+    if test_table is None and reading.test_share > 0:
+        train, test_table = cut(train, reading.test_share, seed)
+    if valid_table is None:
+        train, valid_table = cut(train, reading.valid_share, seed)
+    notes = check_training(train, valid_table, test_table)
+    return Splits(train, valid_table, test_table, notes)
+
+
+def cut(table: TextTable, share: float, seed: int) -> tuple[TextTable, TextTable]:
+    """`table` without a random `share` of its rows, and those rows; equal texts stay together."""
+    assert table.labels is not None
+    kept, held = hold_out(table.labels, fraction=share, seed=seed, groups=list(text_groups(table.texts)))
+    return take(table, kept), take(table, held)
+
+
+def class_names(table: TextTable) -> tuple[str, ...]:
+    """The sorted names of the classes in `table`."""
+    return tuple(sorted(table.report.classes))
+
+
+def learn(splits: Splits, options: TextClassificationOptions, watch: Watch) -> Learnt:
+    """Fit the baselines, the naive part and the LSTM on the training rows; mix the parts by the validation rows.
+
+    The test rows are not looked at.
+
+    Args:
+        splits: the rows.
+        options: everything that can be chosen.
+        watch: checkpoint and listener of the LSTM's training.
+
+    Raises:
+        ConfigError: both parts are switched off.
+        TrainingError, TrainingInterrupted: see `training.loop.fit`.
+    """
+    if not (options.parts.naive or options.parts.lstm):
+        raise ConfigError("parts.naive and parts.lstm are both false: there is nothing to train")
+    began = time.monotonic()
+    train, valid = splits.train, splits.valid
+    classes = class_names(train)
+    targets, valid_targets = _targets(train, classes), _targets(valid, classes)
+    watch.listener.message("TF-IDF baseline")
+    tfidf = TfidfLogistic().fit(
+        train.texts,
+        targets,
+        valid.texts,
+        valid_targets,
+        multilabel=targets.ndim == 2,
+        classes=len(classes),
+    )
+    naive = None
+    if options.parts.naive:
+        watch.listener.message("naive part: n-grams")
+        naive = _fit_naive(train, valid, classes)
+    tokeniser = Tokeniser.fit(train.texts, options.tokens)
+    network, history = None, []
+    valid_lstm = np.zeros((len(valid.texts), len(classes)))
+    if options.parts.lstm:
+        watch.listener.message("LSTM part")
+        sides = [
+            Encoded(tokeniser.encode(side.texts), wanted, _row_names(side))
+            for side, wanted in ((train, targets), (valid, valid_targets))
+        ]
+        network, history = train_network(sides[0], sides[1], tokeniser.size, options, watch)
+        valid_lstm = log_odds(network, sides[1].sequences)
+    valid_naive = np.zeros_like(valid_lstm) if naive is None else full_log_odds(naive.log_odds(valid.texts), len(classes))
+    model = TextModel(
+        classes=classes,
+        options=options,
+        tokeniser=tokeniser,
+        network=network,
+        naive=naive,
+        tfidf=tfidf.score(),
+        mixtures=_mixtures(valid_naive, valid_lstm, valid_targets, (naive is not None, network is not None)),
+        prior=majority(targets, len(classes)),
+        training=_summary(splits, history, time.monotonic() - began),
+    )
+    return Learnt(model, history)
+
+
+def _fit_naive(train: TextTable, valid: TextTable, classes: tuple[str, ...]) -> NgramScore:
+    return NgramScore.fit(
+        train.texts,
+        decisions(_targets(train, classes), len(classes)),
+        valid.texts,
+        decisions(_targets(valid, classes), len(classes)),
+        min_count=1 if len(train.texts) < MANY_TEXTS else 2,
+    )
+
+
+def _mixtures(
+    naive: Array, lstm: Array, targets: NDArray[Any], used: tuple[bool, bool]
+) -> dict[str, Mixture]:
+    """The mixture of both parts last, and before it each part alone where both are in use."""
+    ways = {"naive": (True, False), "lstm": (False, True), "both": (True, True)}
+    if used != (True, True):
+        ways = {"naive" if used[0] else "lstm": used}
+    return {name: choose_mixture(naive, lstm, targets, use=way) for name, way in ways.items()}
+
+
+def _summary(splits: Splits, history: list[EpochRow], seconds: float) -> dict[str, Any]:
+    """What the model file says about the training."""
+    train = splits.train
+    summary: dict[str, Any] = {
+        "data": train.source,
+        "train_rows": len(train.texts),
+        "valid_rows": len(splits.valid.texts),
+        "data_hash": data_hash(train.texts, train.labels),
+        "seconds": round(seconds, 1),
+        "notes": splits.notes,
+    }
+    if history:
+        summary["epochs"] = len(history)
+        summary["best_epoch"] = min(history, key=lambda row: row.valid_loss).epoch
+        summary["clipped_share"] = round(sum(row.clipped_share for row in history) / len(history), 4)
+    return summary
+
+
+def _targets(table: TextTable, classes: tuple[str, ...]) -> NDArray[Any]:
+    assert table.labels is not None
+    return targets_of(table.labels, classes)
+
+
+def _row_names(table: TextTable) -> list[str]:
+    return [f"{table.source}, row {row}" for row in table.rows]

@@ -1,0 +1,141 @@
+"""A text classifier as a saved model, and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from holdfast.errors import InputError, ModelFileError
+from holdfast.features.ngrams import NgramScore
+from holdfast.features.tokens import Tokeniser
+from holdfast.model_file.card import model_card
+from holdfast.model_file.format import Bundle, expect_tensors, save_bundle
+from holdfast.nn.network import TextNetwork
+from holdfast.tasks.configuration import parse
+from holdfast.tasks.text_classification.lstm_part import new_network
+from holdfast.tasks.text_classification.model import TextModel
+from holdfast.tasks.text_classification.options import TextClassificationOptions
+from holdfast.training.history import EpochRow, to_csv
+from holdfast.training.mixing import Mixture
+from holdfast.training.scores import ScoreTable
+
+TASK = "text-classification"
+NETWORK = "network."
+
+
+def save(
+    path: Path,
+    model: TextModel,
+    *,
+    scores: ScoreTable,
+    history: Sequence[EpochRow] = (),
+    pictures: Mapping[str, bytes] | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write `model` as a directory; see `docs/format.md`.
+
+    Raises:
+        ModelFileError: the place is taken, or cannot be written.
+    """
+    config = {
+        "task": TASK,
+        "classes": list(model.classes),
+        "prior": model.prior.tolist(),
+        "mixtures": {name: dataclasses.asdict(mixture) for name, mixture in model.mixtures.items()},
+        "options": json.loads(json.dumps(dataclasses.asdict(model.options))),
+        "training": model.training,
+    }
+    ngrams = {"tfidf": model.tfidf.facts()}
+    tensors: dict[str, NDArray[Any]] = model.tfidf.arrays("tfidf")
+    if model.naive is not None:
+        ngrams["naive"] = model.naive.facts()
+        tensors |= model.naive.arrays("naive")
+    if model.network is not None:
+        tensors |= {NETWORK + name: value.numpy() for name, value in model.network.state_dict().items()}
+    metrics = scores.as_dict()
+    files: dict[str, str | bytes] = {
+        "metrics.json": json.dumps(metrics, indent=2),
+        "ngrams.json": json.dumps(ngrams, ensure_ascii=False),
+        "tokenizer.json": model.tokeniser.to_json(),
+        "history.csv": to_csv(history),
+        "README.md": model_card(config, metrics),
+        **(pictures or {}),
+    }
+    return save_bundle(path, config=config, tensors=tensors, files=files, overwrite=overwrite)
+
+
+def from_bundle(bundle: Bundle) -> TextModel:
+    """The model that `save` wrote, with every part checked against every other.
+
+    Raises:
+        ModelFileError: something is missing, of the wrong type, or does not fit; names the file.
+    """
+    config, where = bundle.config, f"{bundle.path}/config.json"
+    try:
+        options = parse(TextClassificationOptions, config["options"], f"{where}: options")
+        classes = tuple(str(name) for name in config["classes"])
+        mixtures = {str(n): Mixture(float(m["naive"]), float(m["lstm"])) for n, m in config["mixtures"].items()}
+        prior = np.array(config["prior"], np.float64)
+        training = dict(config["training"])
+        tokeniser = Tokeniser.from_json(bundle.files["tokenizer.json"])
+        ngrams = json.loads(bundle.files["ngrams.json"])
+        tfidf = NgramScore.from_saved(ngrams["tfidf"], bundle.tensors, "tfidf")
+        naive = NgramScore.from_saved(ngrams["naive"], bundle.tensors, "naive") if options.parts.naive else None
+    except ModelFileError:
+        raise
+    except InputError as error:
+        raise ModelFileError(str(error)) from None
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ModelFileError(
+            f"{bundle.path}: the model is incomplete or damaged ({error!r}); copy it again or train it again"
+        ) from None
+    network = _network(bundle, tokeniser.size, len(classes), options) if options.parts.lstm else None
+    model = TextModel(classes, options, tokeniser, network, naive, tfidf, mixtures, prior, training)
+    _check_fits(model, where)
+    return model
+
+
+def _network(
+    bundle: Bundle, vocabulary: int, classes: int, options: TextClassificationOptions
+) -> TextNetwork:
+    """The network of a bundle; its weights' shapes are checked on torch's meta device before any memory is taken."""
+    try:
+        with torch.device("meta"):
+            shell = TextNetwork(vocabulary, classes, options.network)
+    except (InputError, RuntimeError, ValueError, TypeError) as error:
+        raise ModelFileError(f"{bundle.path}/config.json: no such network can be built: {error}") from None
+    expect_tensors(bundle, {NETWORK + name: shape for name, shape in _shapes(shell).items()})
+    network = new_network(vocabulary, classes, options)
+    network.load_state_dict({name: torch.from_numpy(bundle.tensors[NETWORK + name]) for name in _shapes(shell)})
+    return network.eval()
+
+
+def _check_fits(model: TextModel, where: str) -> None:
+    classes = len(model.classes)
+    columns = {1, classes} if classes == 2 and not model.multilabel else {classes}
+    scores = [score for score in (model.tfidf, model.naive) if score is not None]
+    known = {"naive", "lstm", "both"}
+    fits = (
+        classes >= 1
+        and len(set(model.classes)) == classes
+        and model.prior.shape == (classes,)
+        and bool(model.mixtures)
+        and set(model.mixtures) <= known
+        and all(len(score.bias) in columns for score in scores)
+    )
+    if not fits:
+        raise ModelFileError(
+            f"{where}: {classes} classes, a prior of {len(model.prior)}, mixtures {sorted(model.mixtures)} and the "
+            "n-gram scores do not fit together; train the model again"
+        )
+
+
+def _shapes(network: TextNetwork) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in network.state_dict().items()}

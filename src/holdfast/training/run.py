@@ -1,0 +1,165 @@
+"""Everything that changes while a network is trained, and how it is kept and restored."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from holdfast.errors import ModelFileError
+from holdfast.training.averaging import WeightAverage
+from holdfast.training.checkpoint import Checkpoint
+from holdfast.training.history import EpochRow
+from holdfast.training.options import TrainingOptions
+
+BETAS = (0.9, 0.99)
+SUMS = {"loss": 0.0, "rows": 0.0, "steps": 0.0, "clipped": 0.0, "norm": 0.0}
+
+
+class Run:
+    """The state of one training run.
+
+    Attributes:
+        epoch: finished epochs.
+        position: finished steps of the present epoch.
+        history: one row per finished epoch.
+        best: the averaged weights of the epoch with the lowest validation loss.
+    """
+
+    def __init__(self, network: nn.Module, options: TrainingOptions, *, steps_per_epoch: int, identity: str) -> None:
+        self.network = network
+        self.options = options
+        self.steps_per_epoch = steps_per_epoch
+        self.identity = identity
+        matrices = [p for p in network.parameters() if p.ndim > 1]
+        vectors = [p for p in network.parameters() if p.ndim <= 1]
+        groups = [
+            {"params": matrices, "weight_decay": options.weight_decay},
+            {"params": vectors, "weight_decay": 0.0},
+        ]
+        self.optimizer = torch.optim.AdamW(groups, lr=options.learning_rate, betas=BETAS, fused=True)
+        self.average = WeightAverage(network, options.average_epochs * steps_per_epoch)
+        self.epoch = 0
+        self.position = 0
+        self.sums = dict(SUMS)
+        self.history: list[EpochRow] = []
+        self.best: dict[str, Tensor] = {}
+
+    @property
+    def epochs_without_gain(self) -> int:
+        """Finished epochs since the one with the lowest validation loss."""
+        losses = [row.valid_loss for row in self.history]
+        return len(losses) - 1 - losses.index(min(losses)) if losses else 0
+
+    def set_learning_rate(self, rate: float) -> None:
+        """For the next step."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+
+    def count(self, loss: float, norm: float, rows: int) -> None:
+        """A step is done."""
+        self.position += 1
+        self.sums["loss"] += loss * rows
+        self.sums["rows"] += rows
+        self.sums["steps"] += 1
+        self.sums["clipped"] += norm > self.options.clip_norm
+        self.sums["norm"] = max(self.sums["norm"], norm)
+
+    def end_epoch(self, valid_loss: float, valid_accuracy: float, seconds: float) -> None:
+        """An epoch is done: write its row, keep its weights if they are the best."""
+        sums = self.sums
+        self.history.append(
+            EpochRow(
+                epoch=self.epoch + 1,
+                train_loss=sums["loss"] / sums["rows"],
+                valid_loss=valid_loss if math.isfinite(valid_loss) else math.inf,
+                valid_accuracy=valid_accuracy,
+                learning_rate=float(self.optimizer.param_groups[0]["lr"]),
+                gradient_norm=sums["norm"],
+                clipped_share=sums["clipped"] / sums["steps"],
+                seconds=seconds,
+            )
+        )
+        if self.epochs_without_gain == 0:
+            self.best = {name: value.clone() for name, value in self.average.values.items()}
+        self.epoch, self.position, self.sums = self.epoch + 1, 0, dict(SUMS)
+
+    @torch.no_grad()
+    def take_best(self) -> None:
+        """Leave the best averaged weights in the network."""
+        for name, parameter in self.network.named_parameters():
+            parameter.copy_(self.best[name])
+        self.network.eval()
+
+    def checkpoint(self) -> Checkpoint:
+        """Everything that decides the rest of the run."""
+        tensors = {f"network.{name}": value for name, value in self.network.named_parameters()}
+        tensors |= {f"average.{name}": value for name, value in self.average.values.items()}
+        tensors |= {f"best.{name}": value for name, value in self.best.items()}
+        for index, moments in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
+        tensors["random"] = torch.get_rng_state()
+        facts = {
+            "epoch": self.epoch,
+            "position": self.position,
+            "sums": self.sums,
+            "history": [asdict(row) for row in self.history],
+            "average_steps": self.average.steps,
+            "options": asdict(self.options),
+            "threads": torch.get_num_threads(),
+            "identity": self.identity,
+        }
+        return Checkpoint(tensors, facts)
+
+    @torch.no_grad()
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go back to where `checkpoint` was taken.
+
+        Raises:
+            ModelFileError: it is of another network, of other options, or of another number of threads.
+        """
+        tensors, facts = checkpoint.tensors, checkpoint.facts
+        self._check_same(facts)
+        try:
+            for name, parameter in self.network.named_parameters():
+                parameter.copy_(tensors[f"network.{name}"])
+                self.average.values[name].copy_(tensors[f"average.{name}"])
+            state = self.optimizer.state_dict()
+            state["state"] = _optimizer_state(tensors)
+            self.optimizer.load_state_dict(state)
+            torch.set_rng_state(tensors["random"])
+        except (KeyError, RuntimeError) as error:
+            raise ModelFileError(
+                f"the checkpoint is of another network ({error}); train without --resume"
+            ) from None
+        self.best = {
+            name.removeprefix("best."): value for name, value in tensors.items() if name.startswith("best.")
+        }
+        self.epoch, self.position = int(facts["epoch"]), int(facts["position"])
+        self.sums = dict(facts["sums"])
+        self.average.steps = int(facts["average_steps"])
+        self.history = [EpochRow(**row) for row in facts["history"]]
+
+    def _check_same(self, facts: dict[str, Any]) -> None:
+        now: dict[str, Any] = {**asdict(self.options), "number of threads": torch.get_num_threads()}
+        now["hash of rows and network"] = self.identity
+        then: dict[str, Any] = {**facts["options"], "number of threads": facts["threads"]}
+        then["hash of rows and network"] = facts["identity"]
+        changed = [f"{name} was {then.get(name)} and is {now[name]}" for name in now if then.get(name) != now[name]]
+        if changed:
+            raise ModelFileError(
+                f"the checkpoint was made with other options: {'; '.join(changed)}. "
+                "Resume with the same ones, or train without --resume"
+            )
+
+
+def _optimizer_state(tensors: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith("optimizer."):
+            _, index, name = key.split(".", 2)
+            state.setdefault(int(index), {})[name] = value
+    return state
