@@ -134,12 +134,14 @@ def _run_direction(
         if request.trace:
             seen.append(tuple(values.values()))
 
+    widths = {name: request.width if name == "h" else request.hidden for name in cell.values}
+    empty = {name: x.new_empty(0, x.size(1), width) for name, width in widths.items()}
     trace = {
-        name: _in_time_order([values[k] for values in seen], reverse, valid, x)
+        name: _in_time_order([values[k] for values in seen], reverse, valid, empty[name])
         for k, name in enumerate(cell.values if request.trace else ())
     }
     detached = {name: value if name in cell.states else value.detach() for name, value in trace.items()}
-    output = _in_time_order(outputs, reverse, valid, x.new_empty(0, x.size(1), request.width))
+    output = _in_time_order(outputs, reverse, valid, empty["h"])
     return _Direction(output, state, detached)
 
 

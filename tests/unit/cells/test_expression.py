@@ -15,7 +15,7 @@ Function = Callable[..., e.Expression]
 
 
 def gradients_by_both(function: Function, *points: float) -> tuple[list[float], list[float]]:
-    """The gradients at one point: ours from the printed derivative, and autograd's through the printed forward."""
+    """At one point: from the printed derivative, and autograd's through the printed forward."""
     names = [f"a{k}" for k in range(len(points))]
     inputs = [e.symbol(name) for name in names]
     values = {"y": function(*inputs)}
