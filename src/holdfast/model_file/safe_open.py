@@ -20,7 +20,7 @@ def check_directory(directory: Path) -> None:
         missing = isinstance(error, OSError) and error.errno in (errno.ENOENT, errno.ENOTDIR)
         what = "does not exist" if missing else f"cannot be opened ({reason(error)})"
         raise ModelFileError(
-            f"the model {shown(str(directory))} {what}; give the directory of a saved model"
+            f"the model {_named(directory)} {what}; give the directory of a saved model"
         ) from None
     if not stat.S_ISDIR(mode):
         raise ModelFileError(
@@ -72,7 +72,11 @@ def resolved(path: Path) -> Path:
     try:
         return path.resolve()
     except (OSError, ValueError, RuntimeError) as error:
-        raise ModelFileError(f"{shown(str(path))} is no usable path: {reason(error)}") from None
+        raise ModelFileError(f"{_named(path)} is no usable path: {reason(error)}") from None
+
+
+def _named(path: Path) -> str:
+    return str(path) if str(path).isprintable() else shown(str(path))
 
 
 def reason(error: Exception) -> str:

@@ -67,8 +67,6 @@ def parse(text: str, source: str) -> Any:
     check_depth(text, source)
     try:
         value = json.loads(text, object_pairs_hook=_unique, parse_float=_finite, parse_constant=_no_constant)
-        if "\\u" in text:
-            _check_value(value, source)
     except json.JSONDecodeError as error:
         reason = f"line {error.lineno}, column {error.colno}: {error.msg}"
     except _RefusedError as error:
@@ -76,6 +74,8 @@ def parse(text: str, source: str) -> Any:
     except ValueError:
         reason = "a whole number has thousands of digits"
     else:
+        if "\\u" in text:
+            _check_value(value, source)
         return value
     raise ModelFileError(f"{source} is not valid JSON ({reason}): the file is damaged; take a fresh copy")
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
+from safetensors import SafetensorError, safe_open
 
 from holdfast.errors import ModelFileError
 from holdfast.model_file import strict_json
@@ -85,8 +86,6 @@ def read_header(file: BinaryIO, source: str) -> dict[str, Entry]:
 
 def load_tensors(path: Path, source: str) -> dict[str, np.ndarray[Any, Any]]:
     """Load a file whose header `read_header` accepted, and refuse numbers that are not finite."""
-    from safetensors import SafetensorError, safe_open
-
     tensors = {}
     try:
         with safe_open(path, framework="numpy") as opened:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import stat
 from pathlib import Path
@@ -270,4 +269,4 @@ def test_the_specification_s_example_is_the_golden_model() -> None:
     assert (GOLDEN / "config.json").read_text(encoding="utf-8") in text
     start = (GOLDEN / "model.safetensors").read_bytes()
     header = start[8 : 8 + int.from_bytes(start[:8], "little")].decode()
-    assert json.loads(header)["lstm.weight"]["data_offsets"] == [24, 48]
+    assert header.rstrip().replace('},"', '},\n"') in text

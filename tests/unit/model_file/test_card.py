@@ -1,0 +1,78 @@
+"""The model card: what it must say, and that hostile names stay plain text."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from holdfast.model_file.card import model_card
+from holdfast.training.scores import ScoreTable
+
+CONFIG = {
+    "task": "text-classification",
+    "classes": ["negative", "positive"],
+    "holdfast_version": "0.1.0",
+    "network": {"hidden": 64, "cell": "lstm"},
+    "data": {"train": {"source": "reviews.csv", "rows": 9600, "hash": "sha256:ab12"}},
+}
+
+
+def scores() -> ScoreTable:
+    targets = np.arange(100) % 2
+    right = np.where(np.eye(2)[targets] == 1, 0.9, 0.1)
+    right[:7] = right[:7, ::-1]
+    return ScoreTable.measure(
+        {"majority": np.full((100, 2), 0.5), "both": right},
+        targets,
+        duplicated=np.arange(100) < 7,
+        resamples=50,
+    )
+
+
+def test_card_says_what_it_is_and_how_good_on_what() -> None:
+    table = scores()
+    card = model_card(
+        CONFIG, table.as_dict(), verdict=table.verdict(), training={"best_epoch": 4, "seconds": 61.5}
+    )
+    for expected in (
+        "# text-classification model\n",
+        'trained with holdfast 0.1.0. Its 2 classes: "negative", "positive".',
+        "import holdfast\nmodel = holdfast.load(",
+        "| train | reviews.csv | 9,600 | ab12 |",
+        "On the 100 rows of the test split, with 95 % bootstrap intervals.",
+        "| | accuracy | macro f1 | f1 | auroc | calibration error |",
+        "| majority | 0.500 (",
+        "| both | 0.930 (",
+        "- both beats majority by 43.0 points of accuracy",
+        "Without rows whose text is also in the training data (93 left):",
+        "| both | 1.000 (1.000–1.000)",
+        "- best epoch: 4\n- seconds: 61.5",
+        "- hidden: 64\n- cell: lstm",
+        "## Limits",
+    ):
+        assert expected in card
+    assert card.endswith("\n")
+    assert "\n\n\n" not in card
+
+
+def test_card_without_scores_says_so() -> None:
+    card = model_card({"task": "text-classification"})
+    assert "Not measured: run `holdfast evaluate`" in card
+    assert "Not recorded." in card
+
+
+def test_names_cannot_break_the_page() -> None:
+    config = {
+        "task": "text-classification",
+        "classes": ["a|b", "<script>", "`x`\n# Heading"],
+        "data": {"train": {"source": "a|b\n|c|.csv", "rows": 1, "hash": "sha256:00"}},
+    }
+    card = model_card(config)
+    assert '"a\\|b", "&lt;script>", "\\`x\\` # Heading"' in card
+    assert "| train | a\\|b \\|c\\|.csv | 1 | 00 |" in card
+    assert "\n# Heading" not in card
+
+
+def test_many_classes_are_not_all_listed() -> None:
+    card = model_card({"task": "text-classification", "classes": [str(n) for n in range(50)]})
+    assert "Its 50 classes:" in card
+    assert '"19" and 30 more' in card
