@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import pytest
+
+from holdfast.data.duplicates import duplicated_in, text_groups
+from holdfast.data.table import TextTable, read_texts
+from holdfast.data.validate import check_training
+from holdfast.errors import DataError
+
+LISTS = "the list of texts"
+SCORES = "scores are given with and without them"
+
+
+def table(texts: list[str], labels: list[str]) -> TextTable:
+    return read_texts((texts, labels))
+
+
+def balanced(count: int = 20) -> TextTable:
+    return table([f"text number {n}" for n in range(2 * count)], ["a", "b"] * count)
+
+
+def test_clean_rows_give_no_warning() -> None:
+    assert (
+        check_training(balanced(), table(["one", "two"], ["a", "b"]), table(["three", "four"], ["a", "b"]))
+        == []
+    )
+
+
+def test_imbalance_and_few_rows_are_said() -> None:
+    rows = table([f"text {n}" for n in range(105)], ["a"] * 100 + ["b"] * 5)
+    assert check_training(rows) == [
+        f"{LISTS}: classes with fewer than 20 rows are learnt badly: 'b' (5)",
+        f"{LISTS}: the classes are imbalanced: 'a' has 100 rows, 'b' 5; judge by F1, not by accuracy alone",
+    ]
+
+
+def test_repeated_and_contradicting_texts_are_said_with_rows() -> None:
+    texts = [f"text number {n}" for n in range(40)] + ["Text  number 0", "text number 0", "text number 1"]
+    repeated, contradicting = check_training(table(texts, ["a", "b"] * 20 + ["a", "a", "a"]))
+    assert repeated == (
+        f"{LISTS}: 3 rows repeat a text of another row (such as rows 1, 41, 42); the same texts are kept on "
+        "one side of every split"
+    )
+    assert contradicting == (
+        f"{LISTS}: 1 texts occur with different labels (such as rows 2, 43); no model can get them all right"
+    )
+
+
+def test_texts_shared_by_two_parts_are_said() -> None:
+    train, valid = balanced(), table(["text number 3", "new"], ["b", "a"])
+    test = table(["new", "TEXT number 4", "other"], ["a", "a", "a"])
+    assert check_training(train, valid, test) == [
+        f"{LISTS}: 1 of 2 texts also occur in the training rows (row 1); {SCORES}",
+        f"{LISTS}: 1 of 3 texts also occur in the training rows (row 2); {SCORES}",
+        f"{LISTS}: the test rows have no row of class 'b'",
+        f"{LISTS}: 1 of 3 texts also occur in the validation rows (row 1); {SCORES}",
+    ]
+
+
+def test_a_label_that_training_lacks_is_refused() -> None:
+    train = table([f"text {n}" for n in range(6)], ["good", "bad"] * 3)
+    with pytest.raises(DataError, match=r"row 2: label 'goood' does not occur.*Did you mean 'good'\?"):
+        check_training(train, None, table(["x", "y"], ["good", "goood"]))
+
+
+def test_rows_without_labels_are_refused() -> None:
+    with pytest.raises(DataError, match="read without labels"):
+        check_training(read_texts(["a", "b"], need_labels=False))
+
+
+def test_several_labels_are_counted_one_by_one() -> None:
+    few = read_texts((["a", "b", "c"], ["x", "x", "x"]), label_separator="|")
+    assert check_training(few) == [f"{LISTS}: classes with fewer than 20 rows are learnt badly: 'x' (3)"]
+    with pytest.raises(DataError, match="rows 1, 3: class 'y' has 2"):
+        check_training(read_texts((["a", "b", "c", "d"], ["x|y", "x", "x|y", "x"]), label_separator="|"))
+    with pytest.raises(DataError, match="none of the 2 rows has a label"):
+        check_training(read_texts((["a", "b"], ["", ""]), label_separator="|"))
+
+
+def test_the_same_text_differs_in_case_and_white_space_only() -> None:
+    assert text_groups(["A b", "a  b ", "ab", "a b"]).tolist() == [0, 0, 1, 0]
+    assert duplicated_in(["A b", "c"], ["a  b"]).tolist() == [True, False]
+    assert duplicated_in([], ["a"]).shape == (0,)
