@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from holdfast._version import __version__
+
 _USE = """```python
 import holdfast
 model = holdfast.load("PATH/OF/THIS/DIRECTORY")
@@ -16,6 +18,8 @@ print(model.predict(["a text to classify"]))
 
 or `holdfast predict PATH/OF/THIS/DIRECTORY texts.csv -o predictions.csv`.
 """
+
+_DATA_KEYS = frozenset({"data", "train_rows", "valid_rows", "data_hash"})
 
 _LIMITS = (
     "It has learnt from the data named above and nothing else.",
@@ -31,42 +35,41 @@ def model_card(
     metrics: Mapping[str, Any] | None = None,
     *,
     verdict: Iterable[str] = (),
-    training: Mapping[str, Any] | None = None,
 ) -> str:
     """The text of README.md.
 
     Args:
-        config: of the bundle. Used where present: `task`, `classes`, `holdfast_version`, `network`, and
-            `data`, which maps the name of a split to its `source`, `rows` and `hash`.
+        config: of the bundle; `task`, `classes`, `training` and the network's `options` are used.
         metrics: the content of metrics.json (`ScoreTable.as_dict`).
         verdict: its sentences (`ScoreTable.verdict`).
-        training: what to say about the training, such as `{"epochs": 4, "seconds": 61}`.
 
     Returns:
         Markdown, with a final newline.
     """
+    training = config.get("training") or {}
+    network = (config.get("options") or {}).get("network") or {}
     parts = [
         f"# {_plain(config.get('task', 'model'))} model",
         _what(config),
         "## Use",
         _USE.rstrip(),
         "## Data",
-        _data(config.get("data")),
+        _data(training, metrics or {}),
         "## Scores",
         _scores(metrics, verdict),
     ]
-    if training:
-        parts += ["## Training", _bullets(training)]
-    if isinstance(config.get("network"), Mapping):
-        parts += ["## Network", _bullets(config["network"])]
+    course = {
+        name: value for name, value in training.items() if name not in _DATA_KEYS and value not in ([], None)
+    }
+    for title, facts in (("## Training", course), ("## Network", network)):
+        if facts:
+            parts += [title, _bullets(facts)]
     parts += ["## Limits", "\n".join(f"- {limit}" for limit in _LIMITS)]
     return "\n\n".join(parts) + "\n"
 
 
 def _what(config: Mapping[str, Any]) -> str:
-    text = f"A {_plain(config.get('task', 'sequence'))} model trained with holdfast"
-    if "holdfast_version" in config:
-        text += f" {_plain(config['holdfast_version'])}"
+    text = f"A {_plain(config.get('task', 'sequence'))} model trained with holdfast {__version__}"
     classes = config.get("classes")
     if isinstance(classes, list) and classes:
         shown = [f'"{_plain(name)}"' for name in classes[:20]]
@@ -75,15 +78,24 @@ def _what(config: Mapping[str, Any]) -> str:
     return text + ". The files of this directory are described in holdfast's docs/format.md."
 
 
-def _data(data: Any) -> str:
-    if not isinstance(data, Mapping) or not data:
+def _data(training: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+    rows = [
+        ("train", training.get("data"), training.get("train_rows"), training.get("data_hash")),
+        (
+            "valid",
+            "held out for choosing" if "valid_rows" in training else None,
+            training.get("valid_rows"),
+            None,
+        ),
+        (metrics.get("split"), "scored", metrics.get("rows"), metrics.get("data_hash")),
+    ]
+    known = [row for row in rows if row[0] is not None and row[2] is not None]
+    if not known:
         return "Not recorded."
-    lines = ["| split | source | rows | SHA-256 of the texts and labels |", "|---|---|---:|---|"]
-    for split, facts in data.items():
-        digest = _plain(facts.get("hash", "")).removeprefix("sha256:")
-        rows = facts.get("rows", "")
-        count = f"{rows:,}" if isinstance(rows, int) else _plain(rows)
-        lines.append(f"| {_plain(split)} | {_plain(facts.get('source', ''))} | {count} | {digest} |")
+    lines = ["| rows | source | number | SHA-256 of their texts and labels |", "|---|---|---:|---|"]
+    for split, source, number, digest in known:
+        shown = str(digest or "").removeprefix("sha256:")
+        lines.append(f"| {_plain(split)} | {_plain(source or '')} | {number:,} | {_plain(shown)} |")
     return "\n".join(lines)
 
 

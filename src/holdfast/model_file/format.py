@@ -162,12 +162,13 @@ def load_bundle(path: str | os.PathLike[str]) -> Bundle:
     return Bundle(config, arrays, files, directory)
 
 
-def expect_tensors(bundle: Bundle, shapes: Mapping[str, tuple[int, ...]]) -> None:
+def expect_tensors(bundle: Bundle, shapes: Mapping[str, tuple[int, ...]], *, prefix: str = "") -> None:
     """Refuse a model whose tensors are not exactly those that its config implies.
 
     Args:
         bundle: the model.
         shapes: the shape of every tensor it must have, by name.
+        prefix: tensors whose names begin otherwise belong to another part of the model and are left alone.
 
     Raises:
         ModelFileError: the first tensor that is missing, of another shape, or not expected.
@@ -183,7 +184,7 @@ def expect_tensors(bundle: Bundle, shapes: Mapping[str, tuple[int, ...]]) -> Non
                 f"{source}: the tensor {shown(name)} has the shape {list(found)}, "
                 f"but {CONFIG_FILE} implies {list(shape)}: {advice}"
             )
-    unexpected = sorted(set(bundle.tensors) - set(shapes))
+    unexpected = sorted(name for name in bundle.tensors if name.startswith(prefix) and name not in shapes)
     if unexpected:
         raise ModelFileError(f"{source} has the tensor {shown(unexpected[0])}, which nothing needs: {advice}")
 

@@ -15,11 +15,11 @@ MAX_CONFIG_BYTES = 1 << 20
 MAX_METRICS_BYTES = 1 << 20
 """metrics.json: a few numbers per predictor and metric."""
 
-MAX_TOKENIZER_BYTES = 16 << 20
-"""tokenizer.json: 200,000 entries of 80 bytes."""
+MAX_TOKENIZER_BYTES = 64 << 20
+"""tokenizer.json: 800,000 entries of 80 bytes."""
 
-MAX_NGRAMS_BYTES = 64 << 20
-"""ngrams.json: a million n-grams of 64 bytes."""
+MAX_NGRAMS_BYTES = 512 << 20
+"""ngrams.json: 16 million n-grams of 32 bytes."""
 
 MAX_HISTORY_BYTES = 16 << 20
 """history.csv: 100,000 lines of 160 bytes."""

@@ -86,7 +86,9 @@ class TfidfLogistic:
         targets, valid_targets = np.asarray(targets), np.asarray(valid_targets)
         if classes is None:
             classes = targets.shape[1] if multilabel else int(max(targets.max(), valid_targets.max())) + 1
-        self._counter = text.CountVectorizer(ngram_range=(1, 2), token_pattern=TOKEN_PATTERNS["words"], dtype=np.float32)
+        self._counter = text.CountVectorizer(
+            ngram_range=(1, 2), token_pattern=TOKEN_PATTERNS["words"], dtype=np.float32
+        )
         counts = self._counter.fit_transform(texts)
         valid_counts = self._counter.transform(valid_texts)
         documents = np.bincount(counts.indices, minlength=counts.shape[1])
@@ -127,9 +129,8 @@ class TfidfLogistic:
             self._weighting.transform(self._counter.transform(texts)[:, self._kept])
         )
 
-
     def score(self) -> NgramScore:
-        """What was fitted, in the form in which a model keeps it; a constant class becomes a large log odds."""
+        """What was fitted, in the form in which a model keeps it; never and always become large log odds."""
         names = self._counter.get_feature_names_out()[self._kept]
         weight, bias = self._model.linear(len(names))
         return NgramScore(
@@ -163,14 +164,16 @@ class _Logistic:
                 model.set_params(C=penalty).fit(features, column)
 
     def linear(self, width: int) -> tuple[Array, Array]:
-        """The weights `[K', width]` and biases `[K']` of log odds, float32."""
-        rows = []
-        for model, constant in zip(self._models, self._constant, strict=True):
-            if constant is None:
-                rows += list(zip(model.coef_, model.intercept_, strict=True))
-            else:
-                rows.append((np.zeros(width), _CONSTANT_LOG_ODDS * (1 if constant else -1)))
-        return np.array([row[0] for row in rows], np.float32), np.array([row[1] for row in rows], np.float32)
+        """The weights `[K', width]` and biases `[K']` of log odds, float32; K' is 1 for two classes."""
+        wanted = [1] if self._multilabel else list(range(self._classes))
+        parts = [
+            _class_rows(model, constant, wanted, width)
+            for model, constant in zip(self._models, self._constant, strict=True)
+        ]
+        weight, bias = np.concatenate([w for w, _ in parts]), np.concatenate([b for _, b in parts])
+        if not self._multilabel and self._classes == 2:
+            weight, bias = weight[1:] - weight[:1], bias[1:] - bias[:1]
+        return weight.astype(np.float32), bias.astype(np.float32)
 
     def predict_proba(self, features: Any) -> Array:
         width = 2 if self._multilabel else self._classes
@@ -183,6 +186,19 @@ class _Logistic:
                 part[:, constant] = 1.0
             parts.append(part)
         return np.stack([part[:, 1] for part in parts], axis=1) if self._multilabel else parts[0]
+
+
+def _class_rows(model: Any, constant: Any, wanted: list[int], width: int) -> tuple[Array, Array]:
+    """Weights and bias of each wanted class, up to what all share; classes without rows get -20."""
+    rows = {k: (np.zeros(width), -_CONSTANT_LOG_ODDS) for k in wanted}
+    if constant is not None:
+        rows[int(constant)] = (np.zeros(width), _CONSTANT_LOG_ODDS)
+    elif len(model.classes_) == 2:
+        rows[model.classes_[0]] = (np.zeros(width), 0.0)
+        rows[model.classes_[1]] = (model.coef_[0], model.intercept_[0])
+    else:
+        rows |= dict(zip(model.classes_, zip(model.coef_, model.intercept_, strict=True), strict=True))
+    return np.array([rows[k][0] for k in wanted]), np.array([rows[k][1] for k in wanted])
 
 
 def _log_loss(probabilities: Array, targets: Array) -> float:

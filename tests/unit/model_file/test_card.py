@@ -10,9 +10,16 @@ from holdfast.training.scores import ScoreTable
 CONFIG = {
     "task": "text-classification",
     "classes": ["negative", "positive"],
-    "holdfast_version": "0.1.0",
-    "network": {"hidden": 64, "cell": "lstm"},
-    "data": {"train": {"source": "reviews.csv", "rows": 9600, "hash": "sha256:ab12"}},
+    "options": {"network": {"hidden": 64, "cell": "lstm"}},
+    "training": {
+        "data": "reviews.csv",
+        "train_rows": 9600,
+        "valid_rows": 1066,
+        "data_hash": "sha256:ab12",
+        "seconds": 61.5,
+        "best_epoch": 4,
+        "notes": [],
+    },
 }
 
 
@@ -23,6 +30,7 @@ def scores() -> ScoreTable:
     return ScoreTable.measure(
         {"majority": np.full((100, 2), 0.5), "both": right},
         targets,
+        data_hash="sha256:34cd",
         duplicated=np.arange(100) < 7,
         resamples=50,
     )
@@ -30,14 +38,14 @@ def scores() -> ScoreTable:
 
 def test_card_says_what_it_is_and_how_good_on_what() -> None:
     table = scores()
-    card = model_card(
-        CONFIG, table.as_dict(), verdict=table.verdict(), training={"best_epoch": 4, "seconds": 61.5}
-    )
+    card = model_card(CONFIG, table.as_dict(), verdict=table.verdict())
     for expected in (
         "# text-classification model\n",
-        'trained with holdfast 0.1.0. Its 2 classes: "negative", "positive".',
+        '. Its 2 classes: "negative", "positive".',
         "import holdfast\nmodel = holdfast.load(",
         "| train | reviews.csv | 9,600 | ab12 |",
+        "| valid | held out for choosing | 1,066 |  |",
+        "| test | scored | 100 | 34cd |",
         "On the 100 rows of the test split, with 95 % bootstrap intervals.",
         "| | accuracy | macro f1 | f1 | auroc | calibration error |",
         "| majority | 0.500 (",
@@ -45,7 +53,7 @@ def test_card_says_what_it_is_and_how_good_on_what() -> None:
         "- both beats majority by 43.0 points of accuracy",
         "Without rows whose text is also in the training data (93 left):",
         "| both | 1.000 (1.000–1.000)",
-        "- best epoch: 4\n- seconds: 61.5",
+        "## Training\n\n- seconds: 61.5\n- best epoch: 4\n\n## Network",
         "- hidden: 64\n- cell: lstm",
         "## Limits",
     ):
@@ -64,7 +72,7 @@ def test_names_cannot_break_the_page() -> None:
     config = {
         "task": "text-classification",
         "classes": ["a|b", "<script>", "`x`\n# Heading"],
-        "data": {"train": {"source": "a|b\n|c|.csv", "rows": 1, "hash": "sha256:00"}},
+        "training": {"data": "a|b\n|c|.csv", "train_rows": 1, "data_hash": "sha256:00"},
     }
     card = model_card(config)
     assert '"a\\|b", "&lt;script>", "\\`x\\` # Heading"' in card

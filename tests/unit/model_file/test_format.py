@@ -251,6 +251,10 @@ def test_expected_tensors_are_compared_by_name_and_shape() -> None:
     ):
         with pytest.raises(ModelFileError, match=message):
             expect_tensors(bundle, shapes)
+    parts = Bundle({}, {"network.a": np.zeros(2), "other": np.zeros(1)}, {}, Path("m"))
+    expect_tensors(parts, {"network.a": (2,)}, prefix="network.")
+    with pytest.raises(ModelFileError, match=r"'network\.a', which nothing needs"):
+        expect_tensors(parts, {}, prefix="network.")
 
 
 def test_the_specification_names_every_limit() -> None:

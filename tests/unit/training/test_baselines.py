@@ -10,6 +10,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from holdfast.training.baselines import INVERSE_PENALTIES, TfidfLogistic, majority
+from holdfast.training.mixing import full_log_odds, probabilities
 
 Array = np.ndarray[Any, Any]
 WORDS = ("the", "a", "film", "plot", "actor", "scene", "was", "is", "of", "and")
@@ -108,6 +109,34 @@ def test_several_labels_per_row() -> None:
     assert probabilities.shape == (2, 4)
     assert probabilities[0, 0] > 0.6 > 0.4 > probabilities[1, 0]
     np.testing.assert_array_equal(probabilities[:, 2:], [[0, 1], [0, 1]])
+
+
+@pytest.mark.parametrize(
+    ("case", "multilabel"),
+    [
+        ("binary", False),
+        ("three", False),
+        ("gap", False),
+        ("two of three", False),
+        ("single", False),
+        ("labels", True),
+    ],
+)
+def test_the_saved_form_predicts_the_same(case: str, multilabel: bool) -> None:
+    texts, binary = reviews(200)
+    targets = {
+        "binary": binary,
+        "three": np.arange(200) % 3,
+        "gap": 3 * (np.arange(200) % 2) + (np.arange(200) % 3 == 0),
+        "two of three": 2 * binary,
+        "single": np.ones(200, dtype=int),
+        "labels": np.stack([binary == 1, np.zeros(200, bool), np.ones(200, bool)], axis=1),
+    }[case]
+    classes = {"binary": 2, "gap": 6, "single": 2}.get(case, 3)
+    model = TfidfLogistic().fit(texts, targets, texts, targets, multilabel=multilabel, classes=classes)
+    again = probabilities(full_log_odds(model.score().log_odds(texts), classes), multilabel=multilabel)
+    # float32 weights; a class that cannot be has e^-20 instead of 0
+    np.testing.assert_allclose(again, model.predict_proba(texts), atol=2e-6)
 
 
 def test_many_classes() -> None:
