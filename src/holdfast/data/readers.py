@@ -33,7 +33,7 @@ def read_raw(source: Any, encoding: str | None, need_labels: bool) -> RawTable:
         return _read_path(Path(source).expanduser(), encoding, need_labels)
     if is_frame(source):
         return read_frame(source, f"the {type(source).__module__.partition('.')[0]} data frame")
-    return _read_lists(source)
+    return _read_lists(source, need_labels)
 
 
 def _read_path(path: Path, encoding: str | None, need_labels: bool) -> RawTable:
@@ -56,7 +56,7 @@ def _read_path(path: Path, encoding: str | None, need_labels: bool) -> RawTable:
     raise DataError(f"{path}: {shown}; this reads {_ENDINGS}")
 
 
-def _read_lists(source: Any) -> RawTable:
+def _read_lists(source: Any, need_labels: bool) -> RawTable:
     """A list of texts, or a pair (texts, labels); the first text is row 1."""
     labels: list[object] | None = None
     if isinstance(source, tuple) and len(source) == 2 and not any(isinstance(part, str) for part in source):
@@ -69,9 +69,11 @@ def _read_lists(source: Any) -> RawTable:
         texts = _as_list(source)
     if not texts:
         raise DataError("the list of texts is empty")
+    if labels is None and need_labels:
+        raise DataError("the list of texts has no labels; give a pair (texts, labels)")
     for row, text in enumerate(texts, 1):
         if text is not None and not isinstance(text, str):
-            raise DataError(f"the list of texts, row {row}: is a {type(text).__name__}, expected text")
+            raise DataError(f"the list of texts, row {row}: is of type {type(text).__name__}, expected text")
     return RawTable(
         "the list of texts",
         ("text",) if labels is None else ("text", "label"),
@@ -88,6 +90,6 @@ def _as_list(values: Any) -> list[object]:
     if type(values).__module__.partition(".")[0] in {"pandas", "polars"} and hasattr(values, "to_list"):
         return list(values.to_list())
     raise DataError(
-        f"cannot read data from a {type(values).__name__}; give a path, a data frame, a list of texts, or a "
+        f"cannot read data from type {type(values).__name__}; give a path, a data frame, a list of texts, or a "
         "pair (texts, labels)"
     )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
+import itertools
 from pathlib import Path
 
 import pytest
 from bad_input import BAD_INPUT, GOOD_ROWS, BadInput, csv_text
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from holdfast.data.table import read_texts
 from holdfast.data.validate import check_training
@@ -35,3 +39,26 @@ def test_the_good_rows_are_good(tmp_path: Path) -> None:
     assert check_training(table) == [
         f"{path}: classes with fewer than 20 rows are learnt badly: 'negative' (6), 'positive' (6)"
     ]
+
+
+CONTENT = st.binary(max_size=80) | st.text('text,label"\n\r\t;|{}[]:\0é1.', max_size=80).map(str.encode)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl", "a.parquet", "a.csv.gz"])
+def test_any_bytes_give_a_table_or_a_data_error(name: str, tmp_path: Path) -> None:
+    numbers = itertools.count()
+
+    @settings(max_examples=80, deadline=None)
+    @given(content=CONTENT, good_start=st.booleans())
+    def check(content: bytes, good_start: bool) -> None:
+        content = (b"text,label\n" if good_start else b"") + content
+        path = tmp_path / f"{next(numbers)}{name}"
+        path.write_bytes(gzip.compress(content) if good_start and name.endswith(".gz") else content)
+        try:
+            table = read_texts(path)
+        except DataError as error:
+            assert path.name in str(error)
+        else:
+            assert len(table.texts) == len(table.labels or []) == len(table.rows) > 0
+
+    check()

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.data.duplicates import text_groups
@@ -11,6 +11,7 @@ from holdfast.data.table import read_texts
 from holdfast.errors import ConfigError, DataError
 
 
+@settings(deadline=None)
 @given(
     rows=st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 60)), min_size=2, max_size=80),
     fraction=st.floats(0.05, 0.6),
@@ -31,6 +32,7 @@ def test_every_row_is_on_one_side_and_groups_stay_together(
     assert not {groups[i] for i in train} & {groups[i] for i in valid}
 
 
+@settings(deadline=None)
 @given(st.integers(2, 300), st.integers(2, 300), st.floats(0.05, 0.5), st.integers(0, 99))
 def test_each_class_is_held_out_in_the_same_share(
     first: int, second: int, fraction: float, seed: int

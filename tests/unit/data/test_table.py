@@ -224,6 +224,7 @@ def test_missing_values_of_frames_are_empty() -> None:
         (["a", 7], r"row 2: is a int, expected text"),
         ((["a", "b"], ["x"]), "2 texts but 1 labels"),
         (7, "cannot read data from a int"),
+        (["a", "b"], r"give a pair \(texts, labels\)"),
         (polars.DataFrame({"text": [], "label": []}), "has no rows"),
         (polars.LazyFrame({"text": ["a"]}).select("text").lazy(), "collect it"),
         (pandas.DataFrame([["a", "b"]], columns=["text", "text"]), "'text' occurs twice"),
