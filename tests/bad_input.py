@@ -1,7 +1,7 @@
 """Data that cannot be used: each case builds a file or a folder and says what the one message must contain.
 
-The tests of the data room read them with `read_texts` and `check_training`; the tests of the command line give
-the same paths to `holdfast train`.
+The tests of the data room read them with `read_texts` and `check_training`; the tests of the command line
+give the same paths to `holdfast train`.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def _parse(path: Path, row: int, line: str) -> dict[str, Any]:
     if isinstance(record, list) and record and isinstance(record[0], dict):
         raise DataError(f"{path}, row {row}: is a list of objects; write one object on each line")
     raise DataError(
-        f"{path}, row {row}: is a {type(record).__name__}, expected an object such as "
+        f"{path}, row {row}: is of type {type(record).__name__}, expected an object such as "
         '{"text": "...", "label": "..."}'
     )
 

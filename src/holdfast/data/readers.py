@@ -90,6 +90,6 @@ def _as_list(values: Any) -> list[object]:
     if type(values).__module__.partition(".")[0] in {"pandas", "polars"} and hasattr(values, "to_list"):
         return list(values.to_list())
     raise DataError(
-        f"cannot read data from type {type(values).__name__}; give a path, a data frame, a list of texts, or a "
-        "pair (texts, labels)"
+        f"cannot read data from type {type(values).__name__}; give a path, a data frame, a list of texts, "
+        "or a pair (texts, labels)"
     )

@@ -38,7 +38,7 @@ def text_cells(raw: RawTable, position: int) -> tuple[list[str], list[str]]:
     for index, cell in enumerate(raw.column(position)):
         if not isinstance(cell, str) and not is_missing(cell):
             raise DataError(
-                f"{raw.source}, {raw.place(index)}: column {name!r} holds a {type(cell).__name__} "
+                f"{raw.source}, {raw.place(index)}: column {name!r} holds type {type(cell).__name__} "
                 f"({_short(cell)}), expected text; name the text column"
             )
         texts.append(cell.strip() if isinstance(cell, str) else "")

@@ -221,14 +221,14 @@ def test_missing_values_of_frames_are_empty() -> None:
     ("source", "message"),
     [
         ([], "the list of texts is empty"),
-        (["a", 7], r"row 2: is a int, expected text"),
+        ((["a", 7], [0, 1]), r"row 2: is of type int, expected text"),
         ((["a", "b"], ["x"]), "2 texts but 1 labels"),
-        (7, "cannot read data from a int"),
+        (7, "cannot read data from type int"),
         (["a", "b"], r"give a pair \(texts, labels\)"),
         (polars.DataFrame({"text": [], "label": []}), "has no rows"),
         (polars.LazyFrame({"text": ["a"]}).select("text").lazy(), "collect it"),
         (pandas.DataFrame([["a", "b"]], columns=["text", "text"]), "'text' occurs twice"),
-        (pandas.DataFrame({"text": [b"a", b"b"], "label": [0, 1]}), "row 1: column 'text' holds a bytes"),
+        (pandas.DataFrame({"text": [b"a", b"b"], "label": [0, 1]}), "row 1: column 'text' holds type bytes"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:Determining the column names of a LazyFrame")
