@@ -440,6 +440,16 @@ def test_attack_is_refused_in_one_line_and_little_memory(tmp_path: Path, name: s
     assert peak_bytes < 20 << 20
 
 
+def test_a_small_model_takes_little_memory(tmp_path: Path) -> None:
+    model = good_model(tmp_path / "model")
+    load_bundle(model)
+    tracemalloc.start()
+    load_bundle(model)
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak_bytes < 1 << 20  # whatever the limits of its files are
+
+
 def test_there_is_no_way_in_through_the_path(tmp_path: Path) -> None:
     for name in ("a\0b", "x" * 5000):
         with pytest.raises(ModelFileError):

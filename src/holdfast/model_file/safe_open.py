@@ -52,9 +52,9 @@ def read_text(directory: Path, name: str, limit_bytes: int) -> str:
     """The UTF-8 text of a file in `directory`, at most `limit_bytes` of it."""
     source = f"{directory}/{name}"
     with open_inside(directory, name) as file:
-        check_size(os.fstat(file.fileno()).st_size, limit_bytes, source)
-        data = file.read(limit_bytes + 1)
-    check_size(len(data), limit_bytes, source)
+        size_bytes = os.fstat(file.fileno()).st_size
+        check_size(size_bytes, limit_bytes, source)
+        data = file.read(size_bytes)
     return decode(data, source)
 
 

@@ -80,7 +80,9 @@ def test_binary_scores_are_sklearn_s() -> None:
 def test_weighted_rows_equal_copied_rows(rows: int, classes: int, seed: int) -> None:
     probabilities, targets = single(rows, classes, seed)
     index = draw(rows, seed)
-    weighted = classification_weighter(probabilities, targets)(np.bincount(index, minlength=rows) * 1.0)
+    weighted = classification_weighter(probabilities, targets)(
+        np.bincount(index, minlength=rows).astype(np.float64)
+    )
     copied = classification_scores(probabilities[index], targets[index])
     assert {name for name, value in weighted.items() if not np.isnan(value)} == set(copied)
     for name, value in copied.items():
@@ -92,7 +94,9 @@ def test_weighted_rows_equal_copied_rows(rows: int, classes: int, seed: int) -> 
 def test_weighted_rows_equal_copied_rows_with_several_labels(rows: int, labels: int, seed: int) -> None:
     probabilities, targets = several(rows, labels, seed)
     index = draw(rows, seed)
-    weighted = multilabel_weighter(probabilities, targets)(np.bincount(index, minlength=rows) * 1.0)
+    weighted = multilabel_weighter(probabilities, targets)(
+        np.bincount(index, minlength=rows).astype(np.float64)
+    )
     copied = multilabel_scores(probabilities[index], targets[index])
     assert {name for name, value in weighted.items() if not np.isnan(value)} == set(copied)
     for name, value in copied.items():
