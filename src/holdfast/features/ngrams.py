@@ -85,10 +85,11 @@ class NgramScore:
             counts, valid_counts = counter.fit_transform(texts), counter.transform(valid_texts)
             ratio = np.stack([log_count_ratio(counts, column) for column in decided.T])
             shell = cls(tuple(counter.get_feature_names_out()), ratio, ratio, np.zeros(len(ratio)), longest)
+            rows, valid_rows = shell._scaled(counts), shell._scaled(valid_counts)
             before = np.inf
             for strength in STRENGTHS:
-                score = _fit_logistic(shell, counts, decided, strength)
-                loss = _decision_loss(score._linear(valid_counts), valid_decided)
+                score = _fit_logistic(shell, rows, decided, strength)
+                loss = _decision_loss(score._linear(valid_rows), valid_decided)
                 if loss < best_loss:
                     best_loss = loss
                     best = replace(score, chosen={"strength": strength, "valid_loss": loss})
@@ -102,17 +103,20 @@ class NgramScore:
         """The linear score of each text: log odds `[N, K']` (K' = 1: of the second class)."""
         if not len(texts):
             return np.zeros((0, len(self.bias)), np.float32)
-        return self._linear(self._fitted_counter.transform(texts))
+        return self._linear(self._scaled(self._fitted_counter.transform(texts)))
 
     @cached_property
     def _fitted_counter(self) -> Any:
         return _counter(self.tokens, self.longest, self.counting, vocabulary=self.ngrams)
 
-    def _linear(self, counts: csr_matrix) -> Array:
+    def _scaled(self, counts: csr_matrix) -> list[csr_matrix]:
+        """The rows of `counts` `[N, V]` as each of the K' scores sees them: times its scale, of length 1."""
         if self.counting == "log counts":
             counts = counts.copy()
             counts.data = 1.0 + np.log(counts.data)
-        scaled = [_unit_rows(counts, scale) for scale in self.scale] * (len(self.bias) // len(self.scale))
+        return [_unit_rows(counts, scale) for scale in self.scale] * (len(self.bias) // len(self.scale))
+
+    def _linear(self, scaled: list[csr_matrix]) -> Array:
         scores = [
             rows @ weight + bias for rows, weight, bias in zip(scaled, self.weight, self.bias, strict=True)
         ]
@@ -201,16 +205,18 @@ def log_count_ratio(counts: csr_matrix, positive: NDArray[np.bool_]) -> Array:
     return np.asarray(np.log(p / p.sum()) - np.log(q / q.sum()), np.float32)
 
 
-def _fit_logistic(shell: NgramScore, counts: csr_matrix, decided: Decisions, strength: float) -> NgramScore:
+def _fit_logistic(
+    shell: NgramScore, scaled: list[csr_matrix], decided: Decisions, strength: float
+) -> NgramScore:
     """`shell` with the weights of one logistic regression per decision; a decision without a choice is a constant."""
     logistic = require("sklearn.linear_model", "train", "the n-gram score").LogisticRegression
     weight, bias = np.zeros_like(shell.scale), np.zeros(len(shell.scale), np.float32)
-    for k, (scale, column) in enumerate(zip(shell.scale, decided.T, strict=True)):
+    for k, (rows, column) in enumerate(zip(scaled, decided.T, strict=True)):
         if column.all() or not column.any():
             bias[k] = np.log((column.sum() + 0.5) / ((~column).sum() + 0.5))
             continue
         model = logistic(C=strength, solver="liblinear", random_state=0)
-        model.fit(_unit_rows(counts, scale), column)
+        model.fit(rows, column)
         weight[k], bias[k] = model.coef_[0], model.intercept_[0]
     return replace(shell, weight=weight, bias=bias)
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from holdfast.errors import TrainingError, TrainingInterrupted
 from holdfast.training import schedule
+from holdfast.training.allocator import keep_freed_memory
 from holdfast.training.checkpoint import load_checkpoint, save_checkpoint
 from holdfast.training.history import EpochRow
 from holdfast.training.interrupt import StopRequest, stop_on_signals
@@ -76,6 +77,7 @@ def fit(
         ModelFileError: `resume` without a usable checkpoint.
     """
     listener = listener or Listener()
+    keep_freed_memory()
     with torch.random.fork_rng(devices=[]), stop_on_signals() as stop:
         torch.manual_seed(options.seed)
         run = Run(network, options, steps_per_epoch=len(problem.batches(0)), identity=problem.identity)

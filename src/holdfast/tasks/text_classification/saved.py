@@ -111,7 +111,8 @@ def _network(
             shell = TextNetwork(vocabulary, classes, options.network)
     except (InputError, RuntimeError, ValueError, TypeError) as error:
         raise ModelFileError(f"{bundle.path}/config.json: no such network can be built: {error}") from None
-    expect_tensors(bundle, {NETWORK + name: shape for name, shape in _shapes(shell).items()})
+    own = {name: value for name, value in bundle.tensors.items() if name.startswith(NETWORK)}
+    expect_tensors(dataclasses.replace(bundle, tensors=own), {NETWORK + name: shape for name, shape in _shapes(shell).items()})
     network = new_network(vocabulary, classes, options)
     network.load_state_dict({name: torch.from_numpy(bundle.tensors[NETWORK + name]) for name in _shapes(shell)})
     return network.eval()
