@@ -76,7 +76,7 @@ def leaves(case: Case, dtype: torch.dtype = torch.float64, seed: int = 0) -> Nam
         shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)} if case.bias else {}
         shapes |= {"weight_hr": (P, H)} if case.projection else {}
         shapes |= {"weight_peephole": (3 * H,)} if case.cell == "peephole" else {}
-        named |= {f"{name}.{layer}.{d}": draw(*shape, scale=0.6) for name, shape in shapes.items()}
+        named |= {f"{name}.{layer}.{d}": draw(*shape, scale=0.3) for name, shape in shapes.items()}
     return {name: value.to(dtype).requires_grad_() for name, value in named.items()}
 
 
