@@ -7,6 +7,8 @@ import math
 import re
 from typing import Any, NoReturn
 
+import numpy as np
+
 from holdfast.errors import ModelFileError
 from holdfast.model_file.limits import MAX_JSON_DEPTH
 
@@ -14,6 +16,7 @@ from holdfast.model_file.limits import MAX_JSON_DEPTH
 _STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _NO_BRACKET = re.compile(r"[^\[\]{}]+")
 _SHOWN_CHARACTERS = 60
+_CHUNK = 1 << 16
 
 
 class _RefusedError(Exception):
@@ -39,11 +42,13 @@ def decode(data: bytes, source: str) -> str:
 
 def check_depth(text: str, source: str) -> None:
     """Refuse JSON `text` nested deeper than MAX_JSON_DEPTH, without parsing it."""
-    depth = deepest = 0
-    for character in _NO_BRACKET.sub("", _STRING.sub("", text)):
-        depth += 1 if character in "[{" else -1
-        deepest = max(deepest, depth)
-        if deepest > MAX_JSON_DEPTH:
+    brackets = np.frombuffer(_NO_BRACKET.sub("", _STRING.sub("", text)).encode("ascii"), np.uint8)
+    depth = 0
+    for start in range(0, len(brackets), _CHUNK):
+        # "[" and "{" have this bit, "]" and "}" lack it
+        levels = depth + np.cumsum((brackets[start : start + _CHUNK] & 2).astype(np.int32) - 1)
+        depth = int(levels[-1])
+        if levels.max() > MAX_JSON_DEPTH:
             raise ModelFileError(
                 f"{source} is nested more than {MAX_JSON_DEPTH} levels deep; "
                 "no holdfast model is written so: do not trust this file"

@@ -32,6 +32,7 @@ Array = NDArray[Any]
 Metric = Callable[[Array, Array], dict[str, float]]
 
 _TAILS = (2.5, 97.5)
+_ROUNDING = 1e-6  # a softmax in float32 can end above 1
 
 
 def classification_scores(probabilities: Array, targets: Array) -> dict[str, float]:
@@ -145,7 +146,8 @@ def interval(
         For each score that at least one draw defines: the 2.5 % and the 97.5 % quantile.
     """
     draws = resampled(metric, probabilities, targets, resamples=resamples, seed=seed)
-    return {name: bounds(values) for name, values in draws.items() if not np.isnan(values).all()}
+    ends = {name: bounds(values) for name, values in draws.items()}
+    return {name: (low, high) for name, (low, high) in ends.items() if low is not None and high is not None}
 
 
 def paired_difference(
@@ -192,8 +194,10 @@ def differences(
     return result
 
 
-def bounds(draws: Array) -> tuple[float, float]:
-    """The 2.5 % and 97.5 % quantile of the draws that are defined."""
+def bounds(draws: Array) -> tuple[float | None, float | None]:
+    """The 2.5 % and 97.5 % quantile of the draws that are defined; None where none is."""
+    if np.isnan(draws).all():
+        return None, None
     low, high = np.nanpercentile(draws, _TAILS)
     return float(low), float(high)
 
@@ -237,8 +241,9 @@ def _checked(probabilities: Array, targets: Array) -> tuple[Array, Array]:
     if probabilities.ndim != 2 or len(probabilities) == 0:
         raise ValueError(f"probabilities must be [N, K] with N at least 1, not {list(probabilities.shape)}")
     rows, classes = probabilities.shape
-    if not ((probabilities >= 0) & (probabilities <= 1)).all():
+    if not ((probabilities >= -_ROUNDING) & (probabilities <= 1 + _ROUNDING)).all():
         raise ValueError("probabilities must be from 0 to 1")
+    probabilities = probabilities.clip(0, 1)
     if targets.shape == (rows, classes):
         return probabilities, targets.astype(bool)
     if targets.shape != (rows,):

@@ -10,6 +10,7 @@ import pytest
 from sklearn import metrics as sk
 
 from holdfast.training.metrics import (
+    bounds,
     classification_scores,
     interval,
     multilabel_scores,
@@ -221,6 +222,16 @@ def test_paired_difference_of_several_labels() -> None:
     probabilities, targets = several(60, 3)
     result = paired_difference(probabilities, np.zeros_like(probabilities), targets, resamples=50)
     assert result["micro_f1"]["value"] == multilabel_scores(probabilities, targets)["micro_f1"]
+
+
+def test_float32_rounding_above_one_is_accepted() -> None:
+    shares = np.array([[0.0, 1.0000001], [1.0, 0.0]], dtype=np.float32)
+    assert classification_scores(shares, np.array([1, 0]))["calibration_error"] == 0
+
+
+def test_a_score_that_no_draw_defines_has_no_ends() -> None:
+    assert bounds(np.array([np.nan, np.nan])) == (None, None)
+    assert bounds(np.array([np.nan, 1.0])) == (1.0, 1.0)
 
 
 def test_auroc_counts_ties_half() -> None:
