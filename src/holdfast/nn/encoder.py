@@ -24,8 +24,7 @@ class Encoder(nn.Module):
         layers: stacked layers, L.
         bidirectional: whether each layer also reads backwards.
         cell: name of the cell, see `holdfast.cells`.
-        input_dropout: locked dropout on the input of the first layer.
-        dropout: locked dropout between layers.
+        dropouts: probabilities of locked dropout, on the input of the first layer and between layers.
         window: steps after which the gradient is cut.
     """
 
@@ -57,11 +56,17 @@ class Encoder(nn.Module):
         return x
 
     def trace(self, x: Tensor) -> dict[str, Tensor]:
-        """Each named value of the cell over `x` `[T, 1, I]`, `[L, D, T, 1, H]`, as one window, at evaluation."""
+        """Each named value of the cell over `x` `[T, 1, I]`, `[L, D, T, 1, H]`, window by window, at evaluation."""
         traces = []
         for layer in self.layers:
-            x, _, trace = layer(x, return_trace=True)
-            traces.append(trace)
+            state, outputs, windows = None, [], []
+            for part in x.split(self.window):
+                output, state, values = layer(part, state, return_trace=True)
+                outputs.append(output)
+                windows.append(values)
+                state = self._carry(state)
+            x = torch.cat(outputs)
+            traces.append({name: torch.cat([values[name] for values in windows], 2) for name in windows[0]})
         return {name: torch.cat([trace[name] for trace in traces]) for name in traces[0]}
 
     def _read(self, layer: nn.Module, x: Tensor, lengths: Tensor) -> Tensor:

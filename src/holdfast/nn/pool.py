@@ -61,8 +61,9 @@ class Pool(nn.Module):
 
     def _attention(self, output: Tensor, lengths: Tensor, valid: Tensor) -> Tensor:
         assert self.query is not None
-        weight = torch.where(valid, self.query(output), -torch.inf).softmax(0)  # [T, B, 1]
-        return (weight * torch.where(valid, output, 0.0)).sum(0)
+        read = torch.where(valid, output, 0.0)
+        weight = torch.where(valid, self.query(read), -torch.inf).softmax(0)  # [T, B, 1]
+        return (weight * read).sum(0)
 
     def extra_repr(self) -> str:
         return " + ".join(self.poolings)
