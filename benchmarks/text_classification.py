@@ -2,9 +2,9 @@
 
     python benchmarks/text_classification.py --data FOLDER [--only sst2] [--seeds 3] [--set key=value]
 
-FOLDER (or HOLDFAST_DATA) holds imdb/{train,test}.csv.gz, sst2/{train,dev,test}.csv.gz, mr_polarity/mr.csv.gz with a
-column `fold` from 0 to 9, and sms_spam/sms.csv.gz with a column `split`. The test rows are only scored: the
-configuration is the default one unless --set says otherwise.
+FOLDER (or HOLDFAST_DATA) holds imdb/{train,test}.csv.gz, sst2/{train,dev,test}.csv.gz, mr_polarity/mr.csv.gz
+with a column `fold` from 0 to 9, and sms_spam/sms.csv.gz with a column `split`. The test rows are only
+scored: the configuration is the default one unless --set says otherwise.
 """
 
 from __future__ import annotations
@@ -66,8 +66,11 @@ def mr(data: Path) -> Iterator[Problem]:
 def sms(data: Path) -> Iterator[Problem]:
     """Almeida et al. 2011, the split in the file."""
     rows = read(data / "sms_spam/sms.csv.gz")
-    yield Problem("given", *([row for row in rows if row["split"] == "train"], None),
-                  [row for row in rows if row["split"] == "test"])
+    yield Problem(
+        "given",
+        *([row for row in rows if row["split"] == "train"], None),
+        [row for row in rows if row["split"] == "test"],
+    )
 
 
 SETS = {"sms": (sms, 3), "sst2": (sst2, 3), "mr": (mr, 1), "imdb": (imdb, 1)}
@@ -128,7 +131,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, default=os.environ.get("HOLDFAST_DATA"), required=False)
     parser.add_argument("--only", nargs="*", choices=list(SETS), default=list(SETS))
-    parser.add_argument("--seeds", type=int, help="runs with seeds 0, 1, ...; the default is 3 for small sets")
+    parser.add_argument(
+        "--seeds", type=int, help="runs with seeds 0, 1, ...; the default is 3 for small sets"
+    )
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
@@ -143,7 +148,17 @@ def main() -> int:
             for problem in problems(arguments.data):
                 for seed in range(arguments.seeds or seeds):
                     for row in run(name, problem, seed, arguments.settings):
-                        fields = ["data", "part", "seed", "predictor", "rows", *METRICS, "seconds", "threads", "settings"]
+                        fields = [
+                            "data",
+                            "part",
+                            "seed",
+                            "predictor",
+                            "rows",
+                            *METRICS,
+                            "seconds",
+                            "threads",
+                            "settings",
+                        ]
                         writer = writer or csv.DictWriter(file, fields, restval="")
                         if not rows:
                             writer.writeheader()

@@ -76,5 +76,6 @@ def require(module: str, extra: str, purpose: str) -> ModuleType:
             raise
         package = module.partition(".")[0]
         raise MissingExtraError(
-            f"{purpose} needs the package {package!r}, which is not installed: pip install 'holdfast[{extra}]'"
+            f"{purpose} needs the package {package!r}, which "
+            f"is not installed: pip install 'holdfast[{extra}]'"
         ) from None

@@ -36,7 +36,11 @@ class Options:
             return
         low = field.metadata.get("at_least")
         high = field.metadata.get("at_most")
-        if not math.isfinite(value) or (low is not None and value < low) or (high is not None and value > high):
+        if (
+            not math.isfinite(value)
+            or (low is not None and value < low)
+            or (high is not None and value > high)
+        ):
             wanted = " and ".join(
                 [f"at least {low}"] * (low is not None) + [f"at most {high}"] * (high is not None)
             )

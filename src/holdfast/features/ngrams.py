@@ -1,8 +1,8 @@
-"""Linear scores over word n-grams: the naive part of a text classifier, and the TF-IDF baseline in the same form.
+"""Linear scores over word n-grams: the naive part of a text classifier, and the TF-IDF baseline likewise.
 
 The naive part counts word n-grams as present or not, weighs each by its naive Bayes log-count ratio, scales
-each text to length 1 and fits a logistic regression: NBSVM of Wang & Manning 2012, *Baselines and Bigrams*, with
-a logistic loss.
+each text to length 1 and fits a logistic regression: NBSVM of Wang & Manning 2012, *Baselines and Bigrams*,
+with a logistic loss.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class NgramScore:
         *,
         min_count: int = 1,
     ) -> NgramScore:
-        """Fit the naive Bayes weighted score; choose n-gram size and strength by the loss on the validation texts.
+        """Fit the naive Bayes weighted score; choose n-gram size and strength by the validation loss.
 
         Args:
             texts: N training texts.
@@ -79,13 +79,16 @@ class NgramScore:
         Raises:
             MissingExtraError: scikit-learn is not installed.
         """
+        counter = _counter("words and marks", max(LONGEST), "present", min_df=min_count)
+        counts, valid_counts = counter.fit_transform(texts), counter.transform(valid_texts)
+        ngrams = counter.get_feature_names_out()
+        words = np.array([ngram.count(" ") + 1 for ngram in ngrams])
         best, best_loss = None, np.inf
         for longest in LONGEST:
-            counter = _counter("words and marks", longest, "present", min_df=min_count)
-            counts, valid_counts = counter.fit_transform(texts), counter.transform(valid_texts)
-            ratio = np.stack([log_count_ratio(counts, column) for column in decided.T])
-            shell = cls(tuple(counter.get_feature_names_out()), ratio, ratio, np.zeros(len(ratio)), longest)
-            rows, valid_rows = shell._scaled(counts), shell._scaled(valid_counts)
+            kept = np.flatnonzero(words <= longest)
+            ratio = np.stack([log_count_ratio(counts[:, kept], column) for column in decided.T])
+            shell = cls(tuple(ngrams[kept]), ratio, ratio, np.zeros(len(ratio), np.float32), longest)
+            rows, valid_rows = shell._scaled(counts[:, kept]), shell._scaled(valid_counts[:, kept])
             before = np.inf
             for strength in STRENGTHS:
                 score = _fit_logistic(shell, rows, decided, strength)
@@ -156,7 +159,9 @@ class NgramScore:
                 chosen=dict(facts["chosen"]),
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise ModelFileError(f"the saved n-gram score {prefix!r} is damaged ({error!r}); train again") from None
+            raise ModelFileError(
+                f"the saved n-gram score {prefix!r} is damaged ({error!r}); train again"
+            ) from None
         score._check_fits(prefix)
         return score
 
@@ -172,8 +177,8 @@ class NgramScore:
         )
         if not fits:
             raise ModelFileError(
-                f"the saved n-gram score {prefix!r} does not fit together: {len(self.ngrams)} n-grams of up to "
-                f"{self.longest} {self.tokens!r}, {self.counting!r}, scale {self.scale.shape}, weight "
+                f"the saved n-gram score {prefix!r} does not fit together: {len(self.ngrams)} n-grams of "
+                f"up to {self.longest} {self.tokens!r}, {self.counting!r}, scale {self.scale.shape}, weight "
                 f"{self.weight.shape}, bias {self.bias.shape}; train again"
             )
 
@@ -189,10 +194,10 @@ def decisions(targets: NDArray[Any], classes: int) -> Decisions:
         One column (is it the second class?) for two classes, else one column per class.
     """
     if targets.ndim == 2:
-        return targets.astype(bool)
+        return np.asarray(targets, bool)
     if classes == 2:
-        return (targets == 1)[:, None]
-    return np.asarray(targets[:, None] == np.arange(classes))
+        return np.asarray(targets == 1)[:, None]
+    return np.asarray(targets[:, None] == np.arange(classes), bool)
 
 
 def log_count_ratio(counts: csr_matrix, positive: NDArray[np.bool_]) -> Array:
@@ -208,14 +213,14 @@ def log_count_ratio(counts: csr_matrix, positive: NDArray[np.bool_]) -> Array:
 def _fit_logistic(
     shell: NgramScore, scaled: list[csr_matrix], decided: Decisions, strength: float
 ) -> NgramScore:
-    """`shell` with the weights of one logistic regression per decision; a decision without a choice is a constant."""
+    """`shell` with the weights of one logistic regression per decision; one without a choice is a constant."""
     logistic = require("sklearn.linear_model", "train", "the n-gram score").LogisticRegression
     weight, bias = np.zeros_like(shell.scale), np.zeros(len(shell.scale), np.float32)
     for k, (rows, column) in enumerate(zip(scaled, decided.T, strict=True)):
         if column.all() or not column.any():
             bias[k] = np.log((column.sum() + 0.5) / ((~column).sum() + 0.5))
             continue
-        model = logistic(C=strength, solver="liblinear", random_state=0)
+        model = logistic(C=strength, max_iter=1000)
         model.fit(rows, column)
         weight[k], bias[k] = model.coef_[0], model.intercept_[0]
     return replace(shell, weight=weight, bias=bias)

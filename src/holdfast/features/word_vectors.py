@@ -49,7 +49,7 @@ def start_vectors(
 def class_ratios(
     sequences: Sequence[NDArray[np.integer]], decided: Decisions, size: int
 ) -> NDArray[np.float32]:
-    """The naive Bayes log-count ratio `[size, K']` of each token for each decision; 0 for padding and unknown.
+    """The naive Bayes log-count ratio `[size, K']` of each token for each decision, 0 for padding, unknown.
 
     Each text counts a token once (Wang & Manning 2012).
     """
@@ -68,7 +68,7 @@ def class_ratios(
 def cooccurrence_vectors(
     sequences: Sequence[NDArray[np.integer]], size: int, width: int
 ) -> NDArray[np.float32]:
-    """Vectors `[size, k]`, k = min(width, size - 1), whose products explain which tokens stand near each other.
+    """Vectors `[size, k]`, k = min(width, size - 1), whose products say which tokens stand near each other.
 
     The positive pointwise mutual information of tokens at most 5 apart, weighted by 1 / distance, contexts
     smoothed by the power 0.75, factorised by a truncated SVD with the square root of the singular values:

@@ -86,8 +86,18 @@ def _run_padded(request: Request, x: Tensor, *, packed: bool) -> Result:
         )
         x = torch.cat([direction.output for direction in layers[-1]], dim=2)
     flat = [direction for layer_results in layers for direction in layer_results]
-    final = tuple(torch.stack(parts) for parts in zip(*(direction.state for direction in flat), strict=True))
-    return Result(x, final, _stacked_trace(layers) if request.trace else None)
+    final = [torch.stack(parts) for parts in zip(*(direction.state for direction in flat), strict=True)]
+    trace = _stacked_trace(layers) if request.trace else None
+    output, *states = _as_autocast_returns([x, *final])
+    return Result(output, tuple(states), trace)
+
+
+def _as_autocast_returns(results: list[Tensor]) -> list[Tensor]:
+    """Under autocast the loop carries what promotion makes of it; PyTorch's layer returns autocast's type."""
+    device = results[0].device.type
+    if not torch.is_autocast_enabled(device):
+        return results
+    return [result.to(torch.get_autocast_dtype(device)) for result in results]
 
 
 def _dropout(x: Tensor, probability: float, packed_lengths: Tensor | None) -> Tensor:

@@ -124,7 +124,7 @@ class _Padding:
     def last_valid(self, x: Tensor, initial: Tensor) -> Tensor:
         """What `x` `[T, B, width]` holds at each row's last valid step; `initial` for an empty row."""
         index = (self.lengths - 1).clamp(min=0).view(1, -1, 1).expand(1, -1, x.size(2))
-        return torch.where(self.lengths.view(-1, 1) > 0, x.gather(0, index).squeeze(0), initial)
+        return torch.where(self.lengths.view(-1, 1) > 0, x.gather(0, index).squeeze(0), initial.to(x.dtype))
 
 
 def _run_with_lengths(request: Request, x: Tensor, lengths: Tensor) -> Result:

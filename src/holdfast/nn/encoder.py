@@ -56,7 +56,7 @@ class Encoder(nn.Module):
         return x
 
     def trace(self, x: Tensor) -> dict[str, Tensor]:
-        """Each named value of the cell over `x` `[T, 1, I]`, `[L, D, T, 1, H]`, window by window, at evaluation."""
+        """Each named value of the cell over `x` `[T, 1, I]`, `[L, D, T, 1, H]`, at evaluation."""
         traces = []
         for layer in self.layers:
             state, outputs, windows = None, [], []

@@ -29,8 +29,12 @@ class NetworkOptions(Options):
     bidirectional: bool = option(True, "also read from the end to the start")
     pooling: tuple[Pooling, ...] = option(("max", "mean"), "how steps become one vector; concatenated")
     word_dropout: float = option(0.1, "share of words replaced by the unknown word", at_least=0, at_most=0.99)
-    embedding_dropout: float = option(0.5, "dropout on the numbers of a token's vector", at_least=0, at_most=0.99)
-    input_dropout: float = option(0.0, "locked dropout on the input of the first layer", at_least=0, at_most=0.99)
+    embedding_dropout: float = option(
+        0.5, "dropout on the numbers of a token's vector", at_least=0, at_most=0.99
+    )
+    input_dropout: float = option(
+        0.0, "locked dropout on the input of the first layer", at_least=0, at_most=0.99
+    )
     layer_dropout: float = option(0.3, "locked dropout between stacked layers", at_least=0, at_most=0.99)
     output_dropout: float = option(0.5, "dropout before the classes", at_least=0, at_most=0.99)
     window: int = option(512, "tokens after which the gradient is cut; the state is carried on", at_least=2)

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 class LockedDropout(nn.Module):
     """Dropout with one mask per sequence: what is dropped stays dropped at every time step.
 
-    Gal & Ghahramani 2016, *A Theoretically Grounded Application of Dropout in Recurrent Neural Networks*; placed
-    between layers as in AWD-LSTM (Merity et al. 2018).
+    Gal & Ghahramani 2016, *A Theoretically Grounded Application of Dropout in Recurrent Neural Networks*;
+    placed between layers as in AWD-LSTM (Merity et al. 2018).
 
     Args:
         p: probability of dropping a feature for the whole sequence.

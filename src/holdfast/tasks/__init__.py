@@ -51,8 +51,8 @@ def train(
         data: a file, a folder with one sub-folder per class, a data frame, or a pair `(texts, labels)`.
         out: the directory of the saved model; it must not hold anything else.
         valid: rows that choose the epoch and the mixture; None: held out of `data`.
-        test: rows that only give the score; None: held out of `data` (`test_share=0`: the score is then of the
-            validation rows, and says so).
+        test: rows that only give the score; None: held out of `data` (`test_share=0`: the score is then of
+            the validation rows, and says so).
         config: a YAML file such as `holdfast init` prints.
         settings: options as texts, `"network.hidden=64"`.
         overwrite: whether a model already at `out` is replaced.
@@ -76,7 +76,14 @@ def train(
     found = find_task(task)
     chosen = configure(found.options, file=config, settings=settings, values=options)
     return found.train(
-        data, Path(out), valid, test, chosen, overwrite=overwrite, resume=resume, listener=listener or Listener()
+        data,
+        Path(out),
+        valid,
+        test,
+        chosen,
+        overwrite=overwrite,
+        resume=resume,
+        listener=listener or Listener(),
     )
 
 
@@ -95,5 +102,7 @@ def load(path: str | Path) -> Any:
     bundle = load_bundle(path)
     task = TASKS.get(str(bundle.config.get("task")))
     if task is None:
-        raise ModelFileError(f"{path}: holds a model for the task {bundle.config.get('task')!r}, unknown here")
+        raise ModelFileError(
+            f"{path}: holds a model for the task {bundle.config.get('task')!r}, unknown here"
+        )
     return task.load(bundle)

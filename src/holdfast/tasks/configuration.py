@@ -1,4 +1,4 @@
-"""From a YAML file, `--set` options or keyword arguments to one validated tree of options, and back to YAML."""
+"""From a YAML file, `--set` options or keyword arguments to one tree of options, and back to YAML."""
 
 from __future__ import annotations
 
@@ -78,7 +78,9 @@ def to_yaml(options: Options) -> str:
         lines += [f"# {(type(section).__doc__ or '').strip().splitlines()[0]}", f"{group.name}:"]
         for field in dataclasses.fields(section):
             text = _yaml_text(getattr(section, field.name))
-            lines.append(f"  {field.name}: {text}".ljust(36) + f"  # {field.metadata['meaning']}{_range(field)}")
+            lines.append(
+                f"  {field.name}: {text}".ljust(36) + f"  # {field.metadata['meaning']}{_range(field)}"
+            )
         lines.append("")
     return "\n".join(lines)
 
@@ -142,7 +144,9 @@ def _put(kind: type[Options], tree: dict[str, Any], name: str, value: Any, asked
     if not dot:
         holders = [g for g, options in groups.items() if name in _names(options)]
         if len(holders) != 1:
-            raise ConfigError(_unknown(asked, name, groups) if not holders else _ambiguous(asked, name, holders))
+            raise ConfigError(
+                _unknown(asked, name, groups) if not holders else _ambiguous(asked, name, holders)
+            )
         group, key = holders[0], name
     if group not in groups or key not in _names(groups[group]):
         raise ConfigError(_unknown(asked, name, groups))

@@ -17,8 +17,9 @@ _PAD_BYTES = 64 << 20
 def keep_freed_memory() -> bool:
     """Tell glibc to keep freed memory instead of giving it back to the system after every batch.
 
-    Large arrays otherwise come as fresh pages from the kernel in every step, which costs a training step of an LSTM
-    on a CPU up to half of its time. The process's memory stays at its peak, as the next batch would need it anyway.
+    Large arrays otherwise come as fresh pages from the kernel in every step, which costs a training step of
+    an LSTM on a CPU up to half of its time. The process's memory stays at its peak, as the next batch would
+    need it anyway.
 
     Returns:
         Whether it could be said: only glibc on Linux has this setting.
@@ -29,4 +30,4 @@ def keep_freed_memory() -> bool:
     if mallopt is None:
         return False
     wanted = {_MMAP_THRESHOLD: 1 << 30, _TRIM_THRESHOLD: _LARGEST_BYTES, _TOP_PAD: _PAD_BYTES}
-    return all([mallopt(parameter, value) == 1 for parameter, value in wanted.items()])
+    return all(mallopt(parameter, value) == 1 for parameter, value in wanted.items())

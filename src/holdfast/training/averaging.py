@@ -15,8 +15,8 @@ EARLY_HORIZON = 10.0
 class WeightAverage:
     """An exponential moving average of a network's parameters, taken after every step.
 
-    Polyak & Juditsky 1992 in the exponential form; the horizon grows with the number of steps taken, so that the
-    first average is not tied to the random start.
+    Polyak & Juditsky 1992 in the exponential form; the horizon grows with the number of steps taken, so that
+    the first average is not tied to the random start.
 
     Args:
         network: the network whose parameters are followed.

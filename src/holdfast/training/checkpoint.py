@@ -35,11 +35,11 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     metadata = {"format": FORMAT, "facts": json.dumps(checkpoint.facts)}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
     beside = path.with_name(path.name + ".new")
-    with open(beside, "wb") as file:
+    with beside.open("wb") as file:
         file.write(safetensors.torch.save(tensors, metadata))
         file.flush()
         os.fsync(file.fileno())
-    os.replace(beside, path)
+    beside.replace(path)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -53,9 +53,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - a safetensors file is no mapping
         if metadata.get("format") != FORMAT:
-            raise ModelFileError(f"{path}: not a checkpoint of this version of holdfast; train without --resume")
+            raise ModelFileError(
+                f"{path}: not a checkpoint of this version of holdfast; train without --resume"
+            )
         return Checkpoint(tensors, json.loads(metadata["facts"]))
     except (SafetensorError, json.JSONDecodeError, KeyError, OSError) as error:
         raise ModelFileError(

@@ -31,12 +31,13 @@ class Problem:
     """What is to be learnt, apart from how.
 
     Attributes:
-        batches: the batches of an epoch (counted from 0) as arrays of row indices; decided by the epoch alone.
+        batches: the batches of an epoch (counted from 0) as arrays of row indices; decided by the epoch
+            alone.
         loss: the mean loss of a batch, a scalar with a graph.
         validate: loss and accuracy on the validation rows, with the network as it is.
         name_rows: how to call a batch's rows in a message.
-        identity: a short text that is the same for the same rows and the same network; a checkpoint of another is
-            refused.
+        identity: a short text that is the same for the same rows and the same network; a checkpoint of
+            another is refused.
     """
 
     batches: Callable[[int], Sequence[Rows]]
@@ -64,7 +65,8 @@ def fit(
         network: trained in place.
         problem: the batches, the loss and the validation.
         options: how long and how fast.
-        checkpoint: file to write after every epoch, every `checkpoint_minutes`, and when the user stops; None: none.
+        checkpoint: file to write after every epoch, every `checkpoint_minutes`, and when the user stops;
+            None: none.
         resume: go on from `checkpoint`.
         listener: told of every step and epoch.
 
@@ -111,7 +113,9 @@ def _train_epoch(
             saved = time.monotonic()
         if stop.asked:
             where = f"epoch {run.epoch + 1}, step {run.position} of {len(batches)}"
-            kept = f"{checkpoint} holds everything; the same command with --resume goes on" if checkpoint else ""
+            kept = (
+                f"{checkpoint} holds everything; the same command with --resume goes on" if checkpoint else ""
+            )
             raise TrainingInterrupted(f"stopped at {where}. {kept or 'No checkpoint was asked for.'}")
     with run.average.swapped_into(run.network):
         run.network.eval()
@@ -125,13 +129,13 @@ def _step(run: Run, problem: Problem, rows: Rows) -> tuple[float, float]:
     run.set_learning_rate(_learning_rate(run))
     loss = problem.loss(rows)
     run.optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     norm = float(nn.utils.clip_grad_norm_(run.network.parameters(), options.clip_norm))
     value = loss.item()
     if not (math.isfinite(value) and math.isfinite(norm)):
         raise TrainingError(
-            f"epoch {run.epoch + 1}, step {run.position + 1}: the loss is {value} and the norm of its gradient {norm}. "
-            f"The batch holds {problem.name_rows(rows)}. Try a lower training.learning_rate "
+            f"epoch {run.epoch + 1}, step {run.position + 1}: the loss is {value}, the norm of its gradient "
+            f"{norm}. The batch holds {problem.name_rows(rows)}. Try a lower training.learning_rate "
             f"(now {options.learning_rate:g}) or a lower training.clip_norm (now {options.clip_norm:g})"
         )
     run.optimizer.step()

@@ -18,8 +18,8 @@ PRIOR_ROWS = 2.0
 class Mixture:
     """Weights of the parts' log odds: log odds = naive * naive part + lstm * LSTM part.
 
-    A weight of 0 leaves a part out; the size of the weights is also the calibration (temperature scaling of Guo
-    et al. 2017, with a temperature for each part).
+    A weight of 0 leaves a part out; the size of the weights is also the calibration (temperature scaling of
+    Guo et al. 2017, with a temperature for each part).
     """
 
     naive: float
@@ -61,7 +61,7 @@ def choose_mixture(
 
 
 def log_loss(log_odds: Array, targets: NDArray[Any]) -> float:
-    """Mean negative log likelihood of log odds `[N, K]`: softmax for class indices, sigmoid per label for bools."""
+    """Mean negative log likelihood of log odds `[N, K]`: softmax for class indices, sigmoids for bools."""
     if targets.ndim == 2:
         return float(np.logaddexp(0.0, np.where(targets, -log_odds, log_odds)).sum(1).mean())
     shifted = log_odds - log_odds.max(1, keepdims=True)
@@ -77,6 +77,6 @@ def probabilities(log_odds: Array, *, multilabel: bool) -> Array:
 
 
 def full_log_odds(log_odds: NDArray[Any], classes: int) -> Array:
-    """Log odds `[N, K']` of decisions as log odds `[N, K]` of classes: one column of two becomes two, (0, log odds)."""
+    """Log odds `[N, K']` of decisions as log odds `[N, K]` of classes: one column becomes (0, log odds)."""
     full = log_odds.astype(np.float64)
     return full if full.shape[1] == classes else np.concatenate([np.zeros_like(full), full], axis=1)

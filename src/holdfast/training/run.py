@@ -29,7 +29,9 @@ class Run:
         best: the averaged weights of the epoch with the lowest validation loss.
     """
 
-    def __init__(self, network: nn.Module, options: TrainingOptions, *, steps_per_epoch: int, identity: str) -> None:
+    def __init__(
+        self, network: nn.Module, options: TrainingOptions, *, steps_per_epoch: int, identity: str
+    ) -> None:
         self.network = network
         self.options = options
         self.steps_per_epoch = steps_per_epoch
@@ -96,7 +98,9 @@ class Run:
 
     def checkpoint(self) -> Checkpoint:
         """Everything that decides the rest of the run."""
-        tensors = {f"network.{name}": value for name, value in self.network.named_parameters()}
+        tensors: dict[str, Tensor] = {
+            f"network.{name}": value for name, value in self.network.named_parameters()
+        }
         tensors |= {f"average.{name}": value for name, value in self.average.values.items()}
         tensors |= {f"best.{name}": value for name, value in self.best.items()}
         for index, moments in self.optimizer.state_dict()["state"].items():
@@ -148,7 +152,9 @@ class Run:
         now["hash of rows and network"] = self.identity
         then: dict[str, Any] = {**facts["options"], "number of threads": facts["threads"]}
         then["hash of rows and network"] = facts["identity"]
-        changed = [f"{name} was {then.get(name)} and is {now[name]}" for name in now if then.get(name) != now[name]]
+        changed = [
+            f"{name} was {then.get(name)} and is {now[name]}" for name in now if then.get(name) != now[name]
+        ]
         if changed:
             raise ModelFileError(
                 f"the checkpoint was made with other options: {'; '.join(changed)}. "

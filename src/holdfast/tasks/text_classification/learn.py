@@ -15,6 +15,7 @@ from holdfast.data.validate import check_enough, check_training
 from holdfast.errors import ConfigError
 from holdfast.features.ngrams import NgramScore, decisions
 from holdfast.features.tokens import Tokeniser
+from holdfast.nn.network import TextNetwork
 from holdfast.tasks.text_classification.lstm_part import Array, Encoded, Watch, log_odds, train_network
 from holdfast.tasks.text_classification.model import TextModel, targets_of
 from holdfast.tasks.text_classification.options import TextClassificationOptions
@@ -87,7 +88,7 @@ def class_names(table: TextTable) -> tuple[str, ...]:
 
 
 def learn(splits: Splits, options: TextClassificationOptions, watch: Watch) -> Learnt:
-    """Fit the baselines, the naive part and the LSTM on the training rows; mix the parts by the validation rows.
+    """Fit the baseline and both parts on the training rows; mix the parts by the validation rows.
 
     The test rows are not looked at.
 
@@ -120,17 +121,26 @@ def learn(splits: Splits, options: TextClassificationOptions, watch: Watch) -> L
         watch.listener.message("naive part: n-grams")
         naive = _fit_naive(train, valid, classes)
     tokeniser = Tokeniser.fit(train.texts, options.tokens)
-    network, history = None, []
+    network: TextNetwork | None = None
+    history: list[EpochRow] = []
     valid_lstm = np.zeros((len(valid.texts), len(classes)))
     if options.parts.lstm:
         watch.listener.message("LSTM part")
-        sides = [
-            Encoded(tokeniser.encode(side.texts), wanted, _row_names(side))
-            for side, wanted in ((train, targets), (valid, valid_targets))
-        ]
-        network, history = train_network(sides[0], sides[1], tokeniser.size, options, watch)
-        valid_lstm = log_odds(network, sides[1].sequences)
-    valid_naive = np.zeros_like(valid_lstm) if naive is None else full_log_odds(naive.log_odds(valid.texts), len(classes))
+        sequences, cut_texts = tokeniser.encode_counting(train.texts)
+        if cut_texts:
+            longest = options.tokens.max_tokens
+            watch.listener.message(
+                f"{cut_texts:,} training texts are cut after {longest:,} tokens: tokens.max_tokens"
+            )
+        learning = Encoded(sequences, targets, _row_names(train))
+        choosing = Encoded(tokeniser.encode(valid.texts), valid_targets, _row_names(valid))
+        network, history = train_network(learning, choosing, tokeniser.size, options, watch)
+        valid_lstm = log_odds(network, choosing.sequences)
+    valid_naive = (
+        np.zeros_like(valid_lstm)
+        if naive is None
+        else full_log_odds(naive.log_odds(valid.texts), len(classes))
+    )
     model = TextModel(
         classes=classes,
         options=options,

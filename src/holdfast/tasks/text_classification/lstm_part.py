@@ -46,7 +46,7 @@ class Watch(NamedTuple):
 
 
 def new_network(vocabulary: int, classes: int, options: TextClassificationOptions) -> TextNetwork:
-    """A network whose first weights are decided by the seed alone; torch's random generator is left as it was."""
+    """A network whose first weights the seed decides; torch's random generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.training.seed)
         return TextNetwork(vocabulary, classes, options.network)
@@ -103,7 +103,12 @@ def train_network(
     problem = Problem(batches, loss, validate, name_rows, _identity(train, valid, options))
     with torch_threads(settings.threads):
         history = fit(
-            network, problem, settings, checkpoint=watch.checkpoint, resume=watch.resume, listener=watch.listener
+            network,
+            problem,
+            settings,
+            checkpoint=watch.checkpoint,
+            resume=watch.resume,
+            listener=watch.listener,
         )
     return network, history
 

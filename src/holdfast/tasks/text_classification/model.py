@@ -110,7 +110,9 @@ class TextModel:
             ]
         return [self.classes[index] for index in proba.argmax(1)]
 
-    def evaluate(self, data: Any, *, split: str = "test", text: str | None = None, label: str | None = None) -> ScoreTable:
+    def evaluate(
+        self, data: Any, *, split: str = "test", text: str | None = None, label: str | None = None
+    ) -> ScoreTable:
         """Score the model on labelled rows, beside its parts and the baselines.
 
         Args:
@@ -137,9 +139,11 @@ class TextModel:
         )
 
     def score(self, table: TextTable, *, split: str, train_texts: Sequence[str] | None = None) -> ScoreTable:
-        """Score rows that are already read; with `train_texts` also without the rows that stand in training."""
+        """Score rows that are read; with `train_texts` also without the rows that stand in training."""
         naive, lstm = self._parts(table.texts)
-        tfidf = probabilities(full_log_odds(self.tfidf.log_odds(table.texts), len(self.classes)), multilabel=self.multilabel)
+        tfidf = probabilities(
+            full_log_odds(self.tfidf.log_odds(table.texts), len(self.classes)), multilabel=self.multilabel
+        )
         table_of = {"majority": np.tile(self.prior, (len(table.texts), 1)), "tfidf": tfidf}
         for name in self.mixtures:
             table_of[name] = self._mixed(name, naive, lstm)
@@ -173,7 +177,9 @@ class TextModel:
     def _parts(self, texts: Sequence[str]) -> tuple[Array, Array]:
         """Log odds `[N, K]` of the naive part and of the LSTM part; zeros for a part that is switched off."""
         nothing = np.zeros((len(texts), len(self.classes)))
-        naive = nothing if self.naive is None else full_log_odds(self.naive.log_odds(texts), len(self.classes))
+        naive = (
+            nothing if self.naive is None else full_log_odds(self.naive.log_odds(texts), len(self.classes))
+        )
         lstm = nothing if self.network is None else log_odds(self.network, self.tokeniser.encode(texts))
         return naive, lstm
 

@@ -28,9 +28,13 @@ class DataOptions(Options):
 class PartOptions(Options):
     """The two parts of the model: the naive one, and the LSTM."""
 
-    naive: bool = option(True, "fit the linear n-gram score and mix it in, at a weight that validation chooses")
+    naive: bool = option(
+        True, "fit the linear n-gram score and mix it in, at a weight that validation chooses"
+    )
     lstm: bool = option(True, "train the LSTM")
-    start_vectors: bool = option(True, "start token vectors from co-occurrence and class counts of the training rows")
+    start_vectors: bool = option(
+        True, "start token vectors from co-occurrence and class counts of the training rows"
+    )
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from holdfast.errors import InputError, ModelFileError
 from holdfast.features.ngrams import NgramScore
 from holdfast.features.tokens import Tokeniser
+from holdfast.model_file import strict_json
 from holdfast.model_file.card import model_card
 from holdfast.model_file.format import Bundle, expect_tensors, save_bundle
 from holdfast.nn.network import TextNetwork
@@ -61,11 +62,11 @@ def save(
         tensors |= {NETWORK + name: value.numpy() for name, value in model.network.state_dict().items()}
     metrics = scores.as_dict()
     files: dict[str, str | bytes] = {
-        "metrics.json": json.dumps(metrics, indent=2),
-        "ngrams.json": json.dumps(ngrams, ensure_ascii=False),
+        "metrics.json": strict_json.dump(metrics),
+        "ngrams.json": strict_json.dump(ngrams),
         "tokenizer.json": model.tokeniser.to_json(),
         "history.csv": to_csv(history),
-        "README.md": model_card(config, metrics),
+        "README.md": model_card(config, metrics, verdict=scores.verdict()),
         **(pictures or {}),
     }
     return save_bundle(path, config=config, tensors=tensors, files=files, overwrite=overwrite)
@@ -81,13 +82,17 @@ def from_bundle(bundle: Bundle) -> TextModel:
     try:
         options = parse(TextClassificationOptions, config["options"], f"{where}: options")
         classes = tuple(str(name) for name in config["classes"])
-        mixtures = {str(n): Mixture(float(m["naive"]), float(m["lstm"])) for n, m in config["mixtures"].items()}
+        mixtures = {
+            str(n): Mixture(float(m["naive"]), float(m["lstm"])) for n, m in config["mixtures"].items()
+        }
         prior = np.array(config["prior"], np.float64)
         training = dict(config["training"])
         tokeniser = Tokeniser.from_json(bundle.files["tokenizer.json"])
         ngrams = json.loads(bundle.files["ngrams.json"])
         tfidf = NgramScore.from_saved(ngrams["tfidf"], bundle.tensors, "tfidf")
-        naive = NgramScore.from_saved(ngrams["naive"], bundle.tensors, "naive") if options.parts.naive else None
+        naive = (
+            NgramScore.from_saved(ngrams["naive"], bundle.tensors, "naive") if options.parts.naive else None
+        )
     except ModelFileError:
         raise
     except InputError as error:
@@ -105,16 +110,17 @@ def from_bundle(bundle: Bundle) -> TextModel:
 def _network(
     bundle: Bundle, vocabulary: int, classes: int, options: TextClassificationOptions
 ) -> TextNetwork:
-    """The network of a bundle; its weights' shapes are checked on torch's meta device before any memory is taken."""
+    """The network of a bundle; its shapes are checked on torch's meta device before memory is taken."""
     try:
         with torch.device("meta"):
             shell = TextNetwork(vocabulary, classes, options.network)
     except (InputError, RuntimeError, ValueError, TypeError) as error:
         raise ModelFileError(f"{bundle.path}/config.json: no such network can be built: {error}") from None
-    own = {name: value for name, value in bundle.tensors.items() if name.startswith(NETWORK)}
-    expect_tensors(dataclasses.replace(bundle, tensors=own), {NETWORK + name: shape for name, shape in _shapes(shell).items()})
+    expect_tensors(bundle, {NETWORK + name: shape for name, shape in _shapes(shell).items()}, prefix=NETWORK)
     network = new_network(vocabulary, classes, options)
-    network.load_state_dict({name: torch.from_numpy(bundle.tensors[NETWORK + name]) for name in _shapes(shell)})
+    network.load_state_dict(
+        {name: torch.from_numpy(bundle.tensors[NETWORK + name]) for name in _shapes(shell)}
+    )
     return network.eval()
 
 
@@ -133,8 +139,8 @@ def _check_fits(model: TextModel, where: str) -> None:
     )
     if not fits:
         raise ModelFileError(
-            f"{where}: {classes} classes, a prior of {len(model.prior)}, mixtures {sorted(model.mixtures)} and the "
-            "n-gram scores do not fit together; train the model again"
+            f"{where}: {classes} classes, a prior of {len(model.prior)}, mixtures {sorted(model.mixtures)} "
+            "and the n-gram scores do not fit together; train the model again"
         )
 
 
