@@ -228,7 +228,10 @@ def pairs() -> Iterator[tuple[str, Case]]:
 PAIRS = [pytest.param(backend, case, id=f"{backend}-{case}") for backend, case in pairs()]
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
+DTYPES = [torch.float64, torch.float32, torch.bfloat16]
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=["float64", "float32", "bfloat16"])
 @pytest.mark.parametrize(("backend", "case"), PAIRS)
 def test_every_output_and_gradient(backend: str, case: Case, dtype: torch.dtype) -> None:
     for seed in SEEDS:

@@ -278,14 +278,19 @@ def test_moving_changes_every_parameter() -> None:
     assert LSTM(I, H, device="meta").weight_ih_l0.device.type == "meta"
 
 
-def test_autocast_gives_what_torch_gives() -> None:
-    theirs, ours = both(num_layers=2, bidirectional=True)
+@pytest.mark.parametrize("backend", ["torch", "reference"])
+@pytest.mark.parametrize("lengths", [None, [4, 0, 6]])
+def test_autocast_returns_what_torch_returns(backend: str, lengths: list[int] | None) -> None:
+    theirs, ours = both(backend, num_layers=2, bidirectional=True)
     x = torch.randn(T, B, I)
     with torch.autocast("cpu", torch.bfloat16):
-        (mine, my_state), (yours, your_state) = ours(x), theirs(x)
+        (mine, my_state), (yours, your_state) = ours(x, lengths=lengths), theirs(x)
     for one, other in zip((mine, *my_state), (yours, *your_state), strict=True):
-        assert one.dtype == other.dtype
-        assert torch.equal(one, other)
+        assert one.dtype == other.dtype == torch.bfloat16
+        if lengths is None:
+            # A bfloat16 has 8 bits: two layers of values below 1 that round differently in each step.
+            tolerance = 0.0 if backend == "torch" else 0.02
+            torch.testing.assert_close(one, other, rtol=0.0, atol=tolerance)
 
 
 def error_of(call: Callable[[], object]) -> tuple[type[BaseException], str]:
