@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -149,11 +149,11 @@ class NgramScore:
         try:
             scale, weight, bias = (arrays[f"{prefix}.{name}"] for name in ("scale", "weight", "bias"))
             score = cls(
-                ngrams=tuple(map(str, facts["ngrams"])),
+                ngrams=tuple(facts["ngrams"]),
                 scale=scale,
                 weight=weight,
                 bias=bias,
-                longest=int(facts["longest"]),
+                longest=facts["longest"],
                 tokens=facts["tokens"],
                 counting=facts["counting"],
                 chosen=dict(facts["chosen"]),
@@ -162,25 +162,35 @@ class NgramScore:
             raise ModelFileError(
                 f"the saved n-gram score {prefix!r} is damaged ({error!r}); train again"
             ) from None
-        score._check_fits(prefix)
+        if not (score._has_values() and score._fits_together()):
+            raise ModelFileError(
+                f"the saved n-gram score {prefix!r} does not fit together: {len(score.ngrams)} n-grams "
+                f"of up to {score.longest!r} {score.tokens!r}, {score.counting!r}, "
+                f"scale {scale.dtype} {scale.shape}, weight {weight.dtype} {weight.shape}, bias {bias.dtype} {bias.shape}; train again"
+            )
         return score
 
-    def _check_fits(self, prefix: str) -> None:
-        shape = (*self.bias.shape, len(self.ngrams))
-        fits = (
-            self.weight.shape == shape
-            and self.scale.shape in (shape, (1, shape[-1]))
-            and len(set(self.ngrams)) == len(self.ngrams)
+    def _has_values(self) -> bool:
+        """Whether each field is of its type and in its range."""
+        return (
+            all(isinstance(ngram, str) for ngram in self.ngrams)
+            and type(self.longest) is int
             and 1 <= self.longest <= MAX_LONGEST
-            and self.tokens in TOKEN_PATTERNS
-            and self.counting in ("present", "counts", "log counts")
+            and self.tokens in list(TOKEN_PATTERNS)
+            and self.counting in get_args(Counting)
+            and all(array.dtype == np.float32 for array in (self.scale, self.weight, self.bias))
         )
-        if not fits:
-            raise ModelFileError(
-                f"the saved n-gram score {prefix!r} does not fit together: {len(self.ngrams)} n-grams of "
-                f"up to {self.longest} {self.tokens!r}, {self.counting!r}, scale {self.scale.shape}, weight "
-                f"{self.weight.shape}, bias {self.bias.shape}; train again"
-            )
+
+    def _fits_together(self) -> bool:
+        """Whether there is one scale, weight and bias for each n-gram and decision."""
+        shape = (self.bias.size, len(self.ngrams))
+        return (
+            self.bias.ndim == 1
+            and min(shape) > 0
+            and self.weight.shape == shape
+            and self.scale.shape in (shape, (1, shape[1]))
+            and len(set(self.ngrams)) == len(self.ngrams)
+        )
 
 
 def decisions(targets: NDArray[Any], classes: int) -> Decisions:
@@ -213,7 +223,7 @@ def log_count_ratio(counts: csr_matrix, positive: NDArray[np.bool_]) -> Array:
 def _fit_logistic(
     shell: NgramScore, scaled: list[csr_matrix], decided: Decisions, strength: float
 ) -> NgramScore:
-    """`shell` with the weights of one logistic regression per decision; one without a choice is a constant."""
+    """`shell` with the weights of one logistic regression per decision; one without choice is a constant."""
     logistic = require("sklearn.linear_model", "train", "the n-gram score").LogisticRegression
     weight, bias = np.zeros_like(shell.scale), np.zeros(len(shell.scale), np.float32)
     for k, (rows, column) in enumerate(zip(scaled, decided.T, strict=True)):
