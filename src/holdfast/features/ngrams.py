@@ -166,7 +166,8 @@ class NgramScore:
             raise ModelFileError(
                 f"the saved n-gram score {prefix!r} does not fit together: {len(score.ngrams)} n-grams "
                 f"of up to {score.longest!r} {score.tokens!r}, {score.counting!r}, "
-                f"scale {scale.dtype} {scale.shape}, weight {weight.dtype} {weight.shape}, bias {bias.dtype} {bias.shape}; train again"
+                f"scale {scale.dtype} {scale.shape}, weight {weight.dtype} {weight.shape}, "
+                f"bias {bias.dtype} {bias.shape}; train again"
             )
         return score
 

@@ -58,8 +58,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
             raise ModelFileError(
                 f"{path}: not a checkpoint of this version of holdfast; train without --resume"
             )
-        return Checkpoint(tensors, json.loads(metadata["facts"]))
-    except (SafetensorError, json.JSONDecodeError, KeyError, OSError) as error:
+        facts = json.loads(metadata["facts"])
+        if not isinstance(facts, dict):
+            raise TypeError(f"its facts are a {type(facts).__name__}")
+        return Checkpoint(tensors, facts)
+    except (SafetensorError, KeyError, TypeError, json.JSONDecodeError, RecursionError, OSError) as error:
         raise ModelFileError(
             f"{path}: the checkpoint is damaged ({error}); delete it and train without --resume"
         ) from None
