@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,8 +53,8 @@ def read_splits(data: Any, valid: Any, test: Any, options: TextClassificationOpt
     """
     reading = options.data
 
-    def read(source: Any, classes: tuple[str, ...] | None = None) -> TextTable:
-        return read_texts(
+    def read(source: Any, role: str, classes: tuple[str, ...] | None = None) -> TextTable:
+        table = read_texts(
             source,
             text=reading.text,
             label=reading.label,
@@ -60,12 +62,13 @@ def read_splits(data: Any, valid: Any, test: Any, options: TextClassificationOpt
             label_separator=reading.label_separator,
             encoding=reading.encoding,
         )
+        return table if isinstance(source, str | Path) else _called(table, f"the {role} rows")
 
-    train = read(data)
+    train = read(data, "training")
     check_enough(train)
     known = class_names(train)
-    test_table = None if test is None else read(test, known)
-    valid_table = None if valid is None else read(valid, known)
+    test_table = None if test is None else read(test, "test", known)
+    valid_table = None if valid is None else read(valid, "validation", known)
     seed = options.training.seed
     if test_table is None and reading.test_share > 0:
         train, test_table = cut(train, reading.test_share, seed)
@@ -73,6 +76,10 @@ def read_splits(data: Any, valid: Any, test: Any, options: TextClassificationOpt
         train, valid_table = cut(train, reading.valid_share, seed)
     notes = check_training(train, valid_table, test_table)
     return Splits(train, valid_table, test_table, notes)
+
+
+def _called(table: TextTable, source: str) -> TextTable:
+    return replace(table, source=source, report=replace(table.report, source=source))
 
 
 def cut(table: TextTable, share: float, seed: int) -> tuple[TextTable, TextTable]:
