@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from holdfast.errors import TrainingError, TrainingInterrupted
+from holdfast.errors import ModelFileError, TrainingError, TrainingInterrupted
 from holdfast.training import schedule
 from holdfast.training.allocator import keep_freed_memory
 from holdfast.training.checkpoint import load_checkpoint, save_checkpoint
@@ -83,7 +83,9 @@ def fit(
     with torch.random.fork_rng(devices=[]), stop_on_signals() as stop:
         torch.manual_seed(options.seed)
         run = Run(network, options, steps_per_epoch=len(problem.batches(0)), identity=problem.identity)
-        if resume and checkpoint is not None:
+        if resume:
+            if checkpoint is None:
+                raise ModelFileError("resume needs the checkpoint to go on from, and none was named")
             run.restore(load_checkpoint(checkpoint))
             listener.message(f"resumed after epoch {run.epoch}, step {run.position}")
         listener.start(options.epochs, run.steps_per_epoch)

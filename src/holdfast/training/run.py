@@ -16,7 +16,7 @@ from holdfast.training.history import EpochRow
 from holdfast.training.options import TrainingOptions
 
 BETAS = (0.9, 0.99)
-SUMS = {"loss": 0.0, "rows": 0.0, "steps": 0.0, "clipped": 0.0, "norm": 0.0}
+SUMS = {"loss": 0.0, "rows": 0.0, "steps": 0.0, "clipped": 0.0, "norm": 0.0, "rate": 0.0}
 
 
 class Run:
@@ -60,6 +60,7 @@ class Run:
         """For the next step."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate
+        self.sums["rate"] = rate
 
     def count(self, loss: float, norm: float, rows: int) -> None:
         """A step is done."""
@@ -79,7 +80,7 @@ class Run:
                 train_loss=sums["loss"] / sums["rows"],
                 valid_loss=valid_loss if math.isfinite(valid_loss) else math.inf,
                 valid_accuracy=valid_accuracy,
-                learning_rate=float(self.optimizer.param_groups[0]["lr"]),
+                learning_rate=sums["rate"],
                 gradient_norm=sums["norm"],
                 clipped_share=sums["clipped"] / sums["steps"],
                 seconds=seconds,
@@ -126,26 +127,24 @@ class Run:
             ModelFileError: it is of another network, of other options, or of another number of threads.
         """
         tensors, facts = checkpoint.tensors, checkpoint.facts
-        self._check_same(facts)
         try:
+            self._check_same(facts)
             for name, parameter in self.network.named_parameters():
                 parameter.copy_(tensors[f"network.{name}"])
                 self.average.values[name].copy_(tensors[f"average.{name}"])
             state = self.optimizer.state_dict()
             state["state"] = _optimizer_state(tensors)
             self.optimizer.load_state_dict(state)
+            self.epoch, self.position = int(facts["epoch"]), int(facts["position"])
+            self.sums = {name: float(facts["sums"][name]) for name in SUMS}
+            self.average.steps = int(facts["average_steps"])
+            self.history = [EpochRow(**row) for row in facts["history"]]
+            self.best = {name: tensors[f"best.{name}"] for name in self.average.values if self.history}
             torch.set_rng_state(tensors["random"])
-        except (KeyError, RuntimeError) as error:
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
             raise ModelFileError(
-                f"the checkpoint is of another network ({error}); train without --resume"
+                f"the checkpoint is damaged or of another network ({error!r}); train without --resume"
             ) from None
-        self.best = {
-            name.removeprefix("best."): value for name, value in tensors.items() if name.startswith("best.")
-        }
-        self.epoch, self.position = int(facts["epoch"]), int(facts["position"])
-        self.sums = dict(facts["sums"])
-        self.average.steps = int(facts["average_steps"])
-        self.history = [EpochRow(**row) for row in facts["history"]]
 
     def _check_same(self, facts: dict[str, Any]) -> None:
         now: dict[str, Any] = {**asdict(self.options), "number of threads": torch.get_num_threads()}
