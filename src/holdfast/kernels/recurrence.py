@@ -53,10 +53,16 @@ def recurrence(
     chosen = choose(request, backend)
     if lengths is not None:
         check_lengths(lengths, x.size(0), x.size(1))
-        valid = valid_steps(lengths, x.size(0), x.device)
-        request = replace(request, x=torch.where(valid, x, 0.0))
+        request = _without_padding(request, x, lengths)
     result = chosen.run(request)
     return replace(result, state=named_state(cell, result.state))
+
+
+def _without_padding(request: Request, x: Tensor, lengths: Tensor) -> Request:
+    """Zeros in padding; lengths that leave no padding are dropped where asking costs no device stall."""
+    if lengths.device.type == "cpu" and bool((lengths == x.size(0)).all()):
+        return replace(request, lengths=None)
+    return replace(request, x=torch.where(valid_steps(lengths, x.size(0), x.device), x, 0.0))
 
 
 def _run_packed(request: Request, x: PackedSequence, backend: str) -> Result:

@@ -50,14 +50,9 @@ class TorchBackend:
     def run(self, request: Request) -> Result:
         if isinstance(request.x, PackedSequence):
             return _run_packed(request, request.x)
-        if request.lengths is None or _all_full(request.lengths, request.x.size(0)):
+        if request.lengths is None:
             return _run_dense(request, request.x)
         return _run_with_lengths(request, request.x, request.lengths)
-
-
-def _all_full(lengths: Tensor, steps: int) -> bool:
-    """Whether there is no padding; not asked on a device where the answer would stall the queue."""
-    return lengths.device.type == "cpu" and bool((lengths == steps).all())
 
 
 def _run_dense(request: Request, x: Tensor) -> Result:

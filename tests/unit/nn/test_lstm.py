@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from holdfast.errors import BackendError, ConfigError, InputError
+from holdfast.nn import lstm
 from holdfast.nn.lstm import LSTM
 from holdfast.notation import State
 
@@ -210,6 +212,11 @@ def test_the_torch_backend_refuses_what_it_cannot_do_with_the_reason() -> None:
 def test_unknown_options_are_refused(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         LSTM(I, H, **arguments)
+
+
+def test_the_example_in_the_documentation_runs() -> None:
+    assert doctest.testmod(lstm).failed == 0
+    assert doctest.testmod(lstm).attempted > 0
 
 
 def test_it_shows_what_is_not_torchs() -> None:
