@@ -37,7 +37,7 @@ class Options:
         low = field.metadata.get("at_least")
         high = field.metadata.get("at_most")
         if (
-            not math.isfinite(value)
+            (isinstance(value, float) and not math.isfinite(value))
             or (low is not None and value < low)
             or (high is not None and value > high)
         ):

@@ -15,6 +15,7 @@ from holdfast.nn.encoder import Encoder
 from holdfast.nn.pool import Pool
 from holdfast.options import Options, option
 
+MOST_UNITS = 65_536
 Pooling = Literal["last", "mean", "max", "attention"]
 
 
@@ -23,8 +24,8 @@ class NetworkOptions(Options):
     """The shape and the dropouts of the LSTM part."""
 
     cell: str = option("lstm", "the recurrent cell: lstm, peephole, rnn")
-    embedding: int = option(128, "numbers in a token's vector", at_least=1)
-    hidden: int = option(128, "hidden units of each direction and layer", at_least=1)
+    embedding: int = option(128, "numbers in a token's vector", at_least=1, at_most=MOST_UNITS)
+    hidden: int = option(128, "hidden units of each direction and layer", at_least=1, at_most=MOST_UNITS)
     layers: int = option(1, "stacked LSTM layers", at_least=1, at_most=16)
     bidirectional: bool = option(True, "also read from the end to the start")
     pooling: tuple[Pooling, ...] = option(("max", "mean"), "how steps become one vector; concatenated")
@@ -37,7 +38,9 @@ class NetworkOptions(Options):
     )
     layer_dropout: float = option(0.3, "locked dropout between stacked layers", at_least=0, at_most=0.99)
     output_dropout: float = option(0.5, "dropout before the classes", at_least=0, at_most=0.99)
-    window: int = option(512, "tokens after which the gradient is cut; the state is carried on", at_least=2)
+    window: int = option(
+        512, "tokens after which the gradient is cut; the state is carried on", at_least=2, at_most=2**31
+    )
 
 
 class TextNetwork(nn.Module):

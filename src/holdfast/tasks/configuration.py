@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import reprlib
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -42,6 +43,7 @@ def configure(
     tree: dict[str, Any] = {}
     if file is not None:
         tree = _read_yaml(Path(file))
+        _refuse_unknown(kind, tree, str(file))
     for name, value in (values or {}).items():
         _put(kind, tree, name, dataclasses.asdict(value) if isinstance(value, Options) else value, f"{name}=")
     for setting in settings:
@@ -66,7 +68,7 @@ def parse(kind: type[OptionsTree], tree: Mapping[str, Any], source: str) -> Opti
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         problem = str(first["msg"]).removeprefix("Value error, ")
-        got = "" if isinstance(first["input"], dict) else f", got {first['input']!r}"
+        got = "" if isinstance(first["input"], dict) else f", got {reprlib.repr(first['input'])}"
         raise ConfigError(f"{source}: {place}: {problem}{got}") from None
 
 
@@ -86,9 +88,8 @@ def to_yaml(options: Options) -> str:
 
 
 def _range(field: dataclasses.Field[Any]) -> str:
-    choices = typing.get_args(field.type) if not isinstance(field.type, str) else ()
     low, high = field.metadata.get("at_least"), field.metadata.get("at_most")
-    if choices or (low is None and high is None):
+    if low is None and high is None:
         return ""
     if high is None:
         return f" ({low:g} or more)"
@@ -105,7 +106,7 @@ def _yaml_value(text: str, setting: str) -> Any:
     yaml = require("yaml", "train", "reading options")
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         raise ConfigError(f"--set {setting}: {text!r} is not a YAML value") from None
 
 
@@ -117,7 +118,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: {path.stat().st_size} bytes is no configuration file")
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, OSError, ValueError, RecursionError) as error:
         place = getattr(error, "problem_mark", None)
         line = f", line {place.line + 1}" if place is not None else ""
         raise ConfigError(f"{path}{line}: not readable as YAML: {getattr(error, 'problem', error)}") from None
@@ -125,7 +126,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         return {}
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: holds a {type(tree).__name__}; it must hold groups of options")
-    return tree
+    return {group: {} if section is None else section for group, section in tree.items()}
 
 
 def _groups(kind: type[Options]) -> dict[str, type[Options]]:
@@ -177,7 +178,10 @@ def _refuse_unknown(kind: type[Options], tree: Mapping[str, Any], source: str) -
         if group not in groups:
             raise ConfigError(f"{source}: there is no group {group!r}; the groups are {', '.join(groups)}")
         if not isinstance(section, Mapping):
-            raise ConfigError(f"{source}: {group} must hold options, got {section!r}")
-        for key in section:
-            if key not in _names(groups[group]):
+            raise ConfigError(f"{source}: {group} must hold options, got {reprlib.repr(section)}")
+        defaults = {field.name: field.default for field in dataclasses.fields(groups[group])}
+        for key, value in section.items():
+            if key not in defaults:
                 raise ConfigError(_unknown(f"{source}:", f"{group}.{key}", groups))
+            if isinstance(value, bool) and not isinstance(defaults[key], bool):
+                raise ConfigError(f"{source}: {group}.{key} is no yes-or-no option, got {value}")

@@ -141,6 +141,8 @@ class Run:
             self.history = [EpochRow(**row) for row in facts["history"]]
             self.best = {name: tensors[f"best.{name}"] for name in self.average.values if self.history}
             torch.set_rng_state(tensors["random"])
+        except ModelFileError:
+            raise
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
             raise ModelFileError(
                 f"the checkpoint is damaged or of another network ({error!r}); train without --resume"
