@@ -60,8 +60,8 @@ class LSTM(Recurrent):
 
     def forward(
         self,
-        x: Tensor | PackedSequence,
-        state: States | None = None,
+        input: Tensor | PackedSequence,
+        hx: States | None = None,
         *,
         lengths: Lengths | None = None,
         return_trace: bool = False,
@@ -69,8 +69,8 @@ class LSTM(Recurrent):
         """Run the layers over a batch of sequences.
 
         Args:
-            x: `[T, B, I]`, `[B, T, I]` with `batch_first`, `[T, I]` for one sequence, or a `PackedSequence`.
-            state: what the sequence starts from, zeros when None: `(h, c)` with h `[L*D, B, P or H]` and c
+            input: `[T, B, I]`, `[B, T, I]` with `batch_first`, `[T, I]` for one sequence, or a `PackedSequence`.
+            hx: what the sequence starts from, zeros when None: `(h, c)` with h `[L*D, B, P or H]` and c
                 `[L*D, B, H]`, or `(h,)` for a cell without c such as `rnn`; without B for one sequence.
             lengths: `[B]` integers from 0 to T. Steps beyond a row's length are padding: never read, zero in
                 the output, without gradient; the returned state is the one after the last valid step. The
@@ -79,7 +79,7 @@ class LSTM(Recurrent):
 
         Returns:
             `(output, state)` or `(output, state, trace)`. The output is `[T, B, D*(P or H)]` in the layout of
-            `x` (packed if `x` was). The state is a tuple shaped like the one given, `State(h, c)` for cells
+            `input` (packed if it was). The state is a tuple shaped like the one given, `State(h, c)` for cells
             with c. The trace maps each named value of the cell (`i f g o c h`) to `[L, D, T, B, width]`, or
             `[L, D, B, T, width]` with `batch_first`, in time order for both directions and zero in padding; h
             and c carry gradients, the gates are detached.
@@ -89,7 +89,7 @@ class LSTM(Recurrent):
             InputError: lengths that do not fit.
             BackendError: the layer's `backend` cannot run this call.
         """
-        call = self._prepared(x, state, lengths)
+        call = self._prepared(input, hx, lengths)
         result = recurrence(
             self.cell,
             call.x,

@@ -372,3 +372,10 @@ def test_it_warns_as_torch_does_of_dropout_on_one_layer() -> None:
         LSTM(I, H, dropout=0.5)
     assert str(ours[0].message) == str(theirs[0].message)
     assert ours[0].filename == __file__
+
+
+def test_arguments_of_a_call_have_the_names_of_torch() -> None:
+    ours, theirs = LSTM(3, 4), nn.LSTM(3, 4)
+    ours.load_state_dict(theirs.state_dict())
+    x, hx = torch.randn(5, 2, 3), (torch.randn(1, 2, 4), torch.randn(1, 2, 4))
+    torch.testing.assert_close(ours(input=x, hx=hx)[0], theirs(input=x, hx=hx)[0], rtol=0, atol=0)

@@ -25,7 +25,7 @@ from holdfast.training.progress import Listener
 
 Array = NDArray[np.float64]
 PREDICTION_BATCH = 128
-PREDICTION_TOKENS = 65_536
+PREDICTION_TOKENS = 32_768
 ROWS_NAMED = 8
 
 
