@@ -165,7 +165,7 @@ class NgramScore:
         if not (score._has_values() and score._fits_together()):
             raise ModelFileError(
                 f"the saved n-gram score {prefix!r} does not fit together: {len(score.ngrams)} n-grams "
-                f"of up to {score.longest!r} {score.tokens!r}, {score.counting!r}, "
+                f"of up to {score.longest!r:.20} {score.tokens!r:.20}, {score.counting!r:.20}, "
                 f"scale {scale.dtype} {scale.shape}, weight {weight.dtype} {weight.shape}, "
                 f"bias {bias.dtype} {bias.shape}; train again"
             )

@@ -8,7 +8,7 @@ from typing import Any
 from holdfast.inspection.plots import loss_picture
 from holdfast.model_file.format import check_target
 from holdfast.tasks.task import Task, Trained
-from holdfast.tasks.text_classification.learn import learn, read_splits
+from holdfast.tasks.text_classification.learn import check_options, learn, read_splits
 from holdfast.tasks.text_classification.lstm_part import Watch
 from holdfast.tasks.text_classification.model import TextModel, TextTrace
 from holdfast.tasks.text_classification.options import TextClassificationOptions
@@ -29,6 +29,7 @@ def _train(
     resume: bool,
     listener: Listener,
 ) -> Trained:
+    check_options(options)
     check_target(out, overwrite=overwrite)
     splits = read_splits(data, valid, test, options)
     for table in (splits.train, splits.valid, splits.test):

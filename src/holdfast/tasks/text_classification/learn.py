@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from holdfast.data.duplicates import text_groups
@@ -19,7 +20,7 @@ from holdfast.features.ngrams import NgramScore, decisions
 from holdfast.features.tokens import Tokeniser
 from holdfast.nn.network import TextNetwork
 from holdfast.tasks.text_classification.lstm_part import Array, Encoded, Watch, log_odds, train_network
-from holdfast.tasks.text_classification.model import TextModel, targets_of
+from holdfast.tasks.text_classification.model import TextModel, mixture_names, targets_of
 from holdfast.tasks.text_classification.options import TextClassificationOptions
 from holdfast.training.baselines import TfidfLogistic, majority
 from holdfast.training.history import EpochRow
@@ -43,6 +44,18 @@ class Learnt(NamedTuple):
 
     model: TextModel
     history: list[EpochRow]
+
+
+def check_options(options: TextClassificationOptions) -> None:
+    """Refuse options that cannot work together, before anything is read.
+
+    Raises:
+        ConfigError: both parts are switched off, or no such network can be built.
+    """
+    if not (options.parts.naive or options.parts.lstm):
+        raise ConfigError("parts.naive and parts.lstm are both false: there is nothing to train")
+    with torch.device("meta"):
+        TextNetwork(options.tokens.vocabulary, 2, options.network)
 
 
 def read_splits(data: Any, valid: Any, test: Any, options: TextClassificationOptions) -> Splits:
@@ -105,11 +118,8 @@ def learn(splits: Splits, options: TextClassificationOptions, watch: Watch) -> L
         watch: checkpoint and listener of the LSTM's training.
 
     Raises:
-        ConfigError: both parts are switched off.
         TrainingError, TrainingInterrupted: see `training.loop.fit`.
     """
-    if not (options.parts.naive or options.parts.lstm):
-        raise ConfigError("parts.naive and parts.lstm are both false: there is nothing to train")
     began = time.monotonic()
     train, valid = splits.train, splits.valid
     classes = class_names(train)
@@ -177,9 +187,7 @@ def _mixtures(
 ) -> dict[str, Mixture]:
     """The mixture of both parts last, and before it each part alone where both are in use."""
     ways = {"naive": (True, False), "lstm": (False, True), "both": (True, True)}
-    if used != (True, True):
-        ways = {"naive" if used[0] else "lstm": used}
-    return {name: choose_mixture(naive, lstm, targets, use=way) for name, way in ways.items()}
+    return {name: choose_mixture(naive, lstm, targets, use=ways[name]) for name in mixture_names(*used)}
 
 
 def _summary(splits: Splits, history: list[EpochRow], seconds: float) -> dict[str, Any]:

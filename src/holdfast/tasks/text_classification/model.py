@@ -184,6 +184,11 @@ class TextModel:
         return naive, lstm
 
 
+def mixture_names(naive: bool, lstm: bool) -> tuple[str, ...]:
+    """The mixtures of a model with these parts: each part alone, and last what the model is."""
+    return ("naive",) * naive + ("lstm",) * lstm + ("both",) * (naive and lstm)
+
+
 def checked_texts(texts: Sequence[str]) -> list[str]:
     """`texts` as a list of strings.
 

@@ -21,7 +21,7 @@ from holdfast.model_file.format import Bundle, expect_tensors, save_bundle
 from holdfast.nn.network import TextNetwork
 from holdfast.tasks.configuration import parse
 from holdfast.tasks.text_classification.lstm_part import new_network
-from holdfast.tasks.text_classification.model import TextModel
+from holdfast.tasks.text_classification.model import TextModel, mixture_names
 from holdfast.tasks.text_classification.options import TextClassificationOptions
 from holdfast.training.history import EpochRow, to_csv
 from holdfast.training.mixing import Mixture
@@ -81,10 +81,12 @@ def from_bundle(bundle: Bundle) -> TextModel:
     config, where = bundle.config, f"{bundle.path}/config.json"
     try:
         options = parse(TextClassificationOptions, config["options"], f"{where}: options")
-        classes = tuple(str(name) for name in config["classes"])
-        mixtures = {
-            str(n): Mixture(float(m["naive"]), float(m["lstm"])) for n, m in config["mixtures"].items()
-        }
+        if not isinstance(config["classes"], list):
+            raise TypeError("classes is no list")
+        classes = tuple(config["classes"])
+        # by name: config.json keeps its keys in alphabetical order
+        saved = {name: config["mixtures"][name] for name in mixture_names(*_parts(options))}
+        mixtures = {name: Mixture(float(m["naive"]), float(m["lstm"])) for name, m in saved.items()}
         prior = np.array(config["prior"], np.float64)
         training = dict(config["training"])
         tokeniser = Tokeniser.from_json(bundle.files["tokenizer.json"])
@@ -93,18 +95,18 @@ def from_bundle(bundle: Bundle) -> TextModel:
         naive = (
             NgramScore.from_saved(ngrams["naive"], bundle.tensors, "naive") if options.parts.naive else None
         )
-    except ModelFileError:
-        raise
     except InputError as error:
-        raise ModelFileError(str(error)) from None
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        place = "" if str(bundle.path) in str(error) else f"{bundle.path}: "
+        raise ModelFileError(f"{place}{error}") from None
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ModelFileError(
             f"{bundle.path}: the model is incomplete or damaged ({error!r}); copy it again or train it again"
         ) from None
-    network = _network(bundle, tokeniser.size, len(classes), options) if options.parts.lstm else None
-    model = TextModel(classes, options, tokeniser, network, naive, tfidf, mixtures, prior, training)
+    model = TextModel(classes, options, tokeniser, None, naive, tfidf, mixtures, prior, training)
     _check_fits(model, where)
-    return model
+    if not options.parts.lstm:
+        return model
+    return dataclasses.replace(model, network=_network(bundle, tokeniser.size, len(classes), options))
 
 
 def _network(
@@ -124,22 +126,26 @@ def _network(
     return network.eval()
 
 
+def _parts(options: TextClassificationOptions) -> tuple[bool, bool]:
+    return options.parts.naive, options.parts.lstm
+
+
 def _check_fits(model: TextModel, where: str) -> None:
     classes = len(model.classes)
     columns = {1, classes} if classes == 2 and not model.multilabel else {classes}
     scores = [score for score in (model.tfidf, model.naive) if score is not None]
-    known = {"naive", "lstm", "both"}
     fits = (
         classes >= 1
+        and all(isinstance(name, str) for name in model.classes)
         and len(set(model.classes)) == classes
         and model.prior.shape == (classes,)
         and bool(model.mixtures)
-        and set(model.mixtures) <= known
+        and all(min(dataclasses.astuple(mixture)) >= 0 for mixture in model.mixtures.values())
         and all(len(score.bias) in columns for score in scores)
     )
     if not fits:
         raise ModelFileError(
-            f"{where}: {classes} classes, a prior of {len(model.prior)}, mixtures {sorted(model.mixtures)} "
+            f"{where}: {classes} classes, a prior of {model.prior.shape}, mixtures {sorted(model.mixtures)} "
             "and the n-gram scores do not fit together; train the model again"
         )
 
