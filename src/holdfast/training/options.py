@@ -12,7 +12,7 @@ from holdfast.options import Options, option
 class TrainingOptions(Options):
     """The training loop's options."""
 
-    epochs: int = option(6, "passes over the training rows, at most", at_least=1, at_most=10_000)
+    epochs: int = option(4, "passes over the training rows, at most", at_least=1, at_most=10_000)
     batch_size: int = option(32, "sequences in a batch, at most", at_least=1)
     batch_tokens: int = option(32_768, "padded tokens in a batch, at most", at_least=1)
     learning_rate: float = option(2e-3, "highest learning rate of AdamW", at_least=1e-9, at_most=10)
