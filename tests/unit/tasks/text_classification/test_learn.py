@@ -46,6 +46,7 @@ def test_the_bundle_is_complete(tmp_path: Path) -> None:
         "tokenizer.json",
     }
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert (tmp_path / "model" / "loss.png").read_bytes().startswith(b"\x89PNG\r\n")
     bundle = load_bundle(tmp_path / "model")
     assert from_csv(bundle.files["history.csv"]) == result.history
     assert [row.epoch for row in result.history] == [1, 2, 3]
@@ -222,8 +223,8 @@ class StopAt(Listener):
             os.kill(os.getpid(), signal.SIGINT)
 
 
-@pytest.mark.parametrize("place", [(1, 2), (2, 1)])
-def test_a_stopped_training_resumes_to_the_same_bytes(tmp_path: Path, place: tuple[int, int]) -> None:
+def test_a_stopped_training_resumes_to_the_same_bytes(tmp_path: Path) -> None:
+    place = (2, 3)
     trained(tmp_path / "whole")
     with pytest.raises(TrainingInterrupted, match="--resume"):
         trained(tmp_path / "model", listener=StopAt(*place))
