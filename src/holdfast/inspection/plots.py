@@ -11,10 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holdfast.errors import InputError, require
-from holdfast.inspection.measures import liveliest_units
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
 
 DPI = 120
@@ -108,10 +106,18 @@ def _draw_losses(figure: Figure | SubFigure, history: Sequence[Epoch]) -> None:
     left.axvline(best.epoch, color=GREY, linestyle=":", label=f"best epoch: {best.epoch}")
     left.set_title("Loss", loc="left")
     right.plot(
-        epochs, [row.valid_accuracy for row in history], color=VALID, marker=marker, label="validation accuracy"
+        epochs,
+        [row.valid_accuracy for row in history],
+        color=VALID,
+        marker=marker,
+        label="validation accuracy",
     )
     right.plot(
-        epochs, [row.clipped_share for row in history], color=GREY, marker=marker, label="share of steps clipped"
+        epochs,
+        [row.clipped_share for row in history],
+        color=GREY,
+        marker=marker,
+        label="share of steps clipped",
     )
     right.axvline(best.epoch, color=GREY, linestyle=":")
     right.set_ylim(-0.03, 1.03)
