@@ -73,7 +73,7 @@ def sms(data: Path) -> Iterator[Problem]:
     )
 
 
-SETS = {"sms": (sms, 3), "sst2": (sst2, 3), "mr": (mr, 1), "imdb": (imdb, 1)}
+SETS = {"sms": (sms, 3), "sst2": (sst2, 3), "mr": (mr, 3), "imdb": (imdb, 1)}
 
 
 def pair(rows: Rows | None) -> tuple[list[str], list[str]] | None:
@@ -145,8 +145,8 @@ def main() -> int:
         writer = None
         for name in arguments.only:
             problems, seeds = SETS[name]
-            for problem in problems(arguments.data):
-                for seed in range(arguments.seeds or seeds):
+            for seed in range(arguments.seeds or seeds):
+                for problem in problems(arguments.data):
                     for row in run(name, problem, seed, arguments.settings):
                         fields = [
                             "data",

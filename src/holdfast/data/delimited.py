@@ -40,6 +40,8 @@ def read_delimited(path: Path, delimiter: str, encoding: str | None) -> RawTable
         records = list(_quoted(path, text, delimiter))
     records = [(row, [] if _is_blank(cells) else cells) for row, cells in records]
     filled = [number for number, (_, cells) in enumerate(records) if cells]
+    if not filled:
+        raise DataError(f"{path}: has only empty cells; expected a header line and a record on each line")
     header = _header(path, records[filled[0]][1])
     records = records[filled[0] + 1 : filled[-1] + 1]
     blank = tuple(row for row, cells in records if not cells)

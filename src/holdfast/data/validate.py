@@ -33,10 +33,20 @@ def check_training(
 
     Raises:
         DataError: there are no labels, fewer than two classes, a class with fewer than 3 rows, or a label in
-        another
-            part that the training rows do not have.
+            another part that the training rows do not have.
     """
     check_enough(train)
+    return training_warnings(train, valid, test)
+
+
+def training_warnings(
+    train: TextTable, valid: TextTable | None = None, test: TextTable | None = None
+) -> list[str]:
+    """The warnings of `check_training`, for rows that have been checked and then split.
+
+    Raises:
+        DataError: a label in another part that the training rows do not have.
+    """
     warnings = imbalance_warnings(train) + duplicate_warnings(train)
     for name, part in (("validation", valid), ("test", test)):
         if part is not None:

@@ -25,6 +25,7 @@ class Encoder(nn.Module):
         bidirectional: whether each layer also reads backwards.
         cell: name of the cell, see `holdfast.cells`.
         dropouts: probabilities of locked dropout, on the input of the first layer and between layers.
+        weight_drop: dropout on the recurrent weights, one mask per layer and window.
         window: steps after which the gradient is cut.
     """
 
@@ -37,6 +38,7 @@ class Encoder(nn.Module):
         bidirectional: bool = True,
         cell: str = "lstm",
         dropouts: tuple[float, float] = (0.0, 0.0),
+        weight_drop: float = 0.0,
         window: int = 512,
     ) -> None:
         super().__init__()
@@ -46,7 +48,8 @@ class Encoder(nn.Module):
         widths = [input_size] + [self.out_features] * (layers - 1)
         self.dropouts = nn.ModuleList(LockedDropout(dropouts[min(k, 1)]) for k in range(layers))
         self.layers = nn.ModuleList(
-            LSTM(width, hidden_size, bidirectional=bidirectional, cell=cell) for width in widths
+            LSTM(width, hidden_size, bidirectional=bidirectional, cell=cell, weight_drop=weight_drop)
+            for width in widths
         )
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:

@@ -45,6 +45,8 @@ class LSTM(Recurrent):
         device: where the parameters are created.
         dtype: their type.
         cell: the equations by name (`"lstm"`, `"peephole"`, `"rnn"`) or a `holdfast.cells.Cell`.
+        weight_drop: the probability of zeroing a recurrent weight, one mask per call, in training only
+            (DropConnect as in AWD-LSTM, Merity et al. 2018).
         backend: `"auto"`, or the backend that must run every call: see `holdfast.explain`.
 
     Raises:
@@ -69,7 +71,8 @@ class LSTM(Recurrent):
         """Run the layers over a batch of sequences.
 
         Args:
-            input: `[T, B, I]`, `[B, T, I]` with `batch_first`, `[T, I]` for one sequence, or a `PackedSequence`.
+            input: `[T, B, I]`, `[B, T, I]` with `batch_first`, `[T, I]` for one sequence, or a
+                `PackedSequence`.
             hx: what the sequence starts from, zeros when None: `(h, c)` with h `[L*D, B, P or H]` and c
                 `[L*D, B, H]`, or `(h,)` for a cell without c such as `rnn`; without B for one sequence.
             lengths: `[B]` integers from 0 to T. Steps beyond a row's length are padding: never read, zero in
@@ -79,10 +82,10 @@ class LSTM(Recurrent):
 
         Returns:
             `(output, state)` or `(output, state, trace)`. The output is `[T, B, D*(P or H)]` in the layout of
-            `input` (packed if it was). The state is a tuple shaped like the one given, `State(h, c)` for cells
-            with c. The trace maps each named value of the cell (`i f g o c h`) to `[L, D, T, B, width]`, or
-            `[L, D, B, T, width]` with `batch_first`, in time order for both directions and zero in padding; h
-            and c carry gradients, the gates are detached.
+            `input` (packed if it was). The state is a tuple shaped like the one given, `State(h, c)` for
+            cells with c. The trace maps each named value of the cell (`i f g o c h`) to
+            `[L, D, T, B, width]`, or `[L, D, B, T, width]` with `batch_first`, in time order for both
+            directions and zero in padding; h and c carry gradients, the gates are detached.
 
         Raises:
             ValueError, RuntimeError: what `torch.nn.LSTM` refuses: shapes, types, T = 0.

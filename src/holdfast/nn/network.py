@@ -37,6 +37,7 @@ class NetworkOptions(Options):
         0.0, "locked dropout on the input of the first layer", at_least=0, at_most=0.99
     )
     layer_dropout: float = option(0.3, "locked dropout between stacked layers", at_least=0, at_most=0.99)
+    weight_drop: float = option(0.0, "dropout on the recurrent weights", at_least=0, at_most=0.99)
     output_dropout: float = option(0.5, "dropout before the classes", at_least=0, at_most=0.99)
     window: int = option(
         512, "tokens after which the gradient is cut; the state is carried on", at_least=2, at_most=2**31
@@ -67,6 +68,7 @@ class TextNetwork(nn.Module):
             bidirectional=options.bidirectional,
             cell=options.cell,
             dropouts=(options.input_dropout, options.layer_dropout),
+            weight_drop=options.weight_drop,
             window=options.window,
         )
         self.pool = Pool(

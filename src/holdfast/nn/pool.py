@@ -41,7 +41,7 @@ class Pool(nn.Module):
         self.query = nn.Linear(width, 1) if "attention" in self.poolings else None
 
     def forward(self, output: Tensor, lengths: Tensor) -> Tensor:
-        """One vector each, `[B, out_features]`, for sequences `output` `[T, B, F]` with `lengths` `[B]` >= 1."""
+        """One vector each, `[B, out_features]`, of sequences `output` `[T, B, F]`, `lengths` `[B]` >= 1."""
         steps = torch.arange(output.shape[0], device=output.device)[:, None, None]
         valid = steps < lengths[None, :, None]  # [T, B, 1]
         pooled = [getattr(self, "_" + name)(output, lengths, valid) for name in self.poolings]

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from holdfast.cells import Cell, get
 from holdfast.errors import ConfigError
@@ -38,6 +39,7 @@ class Recurrent(nn.Module):
         dtype: torch.dtype | None = None,
         *,
         cell: str | Cell = "lstm",
+        weight_drop: float = 0.0,
         backend: str = "auto",
     ) -> None:
         super().__init__()
@@ -49,6 +51,9 @@ class Recurrent(nn.Module):
             raise ConfigError(
                 f"proj_size is {proj_size}, but the cell {self.cell.name!r} does not take a projection"
             )
+        if not 0.0 <= weight_drop <= 1.0:
+            raise ConfigError(f"weight_drop is {weight_drop}; it must be a probability, 0 to 1")
+        self.weight_drop = float(weight_drop)
         self.backend = check_name(backend)
         self.input_size = input_size
         self.hidden_size = hidden_size
@@ -107,9 +112,15 @@ class Recurrent(nn.Module):
         return [[getattr(self, name + suffix) for name in self._matrices] for _, suffix in self._suffixes()]
 
     def weights(self) -> Weights:
-        """The parameters as the kernels take them: per layer, per direction, by name without suffix."""
+        """The parameters as the kernels take them: per layer, per direction, by name without suffix.
+
+        In training each call draws its own mask of dropped recurrent weights where `weight_drop` is above 0.
+        """
         names = [*self._matrices, *(own.name for own in self.cell.parameters)]
         flat = [{name: getattr(self, name + suffix) for name in names} for _, suffix in self._suffixes()]
+        if self.training and self.weight_drop > 0:
+            for own in flat:
+                own["weight_hh"] = functional.dropout(own["weight_hh"], self.weight_drop)
         return [flat[start : start + self.directions] for start in range(0, len(flat), self.directions)]
 
     def reset_parameters(self) -> None:
@@ -149,6 +160,7 @@ class Recurrent(nn.Module):
             "batch_first": False,
             "dropout": 0.0,
             "bidirectional": False,
+            "weight_drop": 0.0,
         }
         shown = [
             f"{name}={getattr(self, name)}"

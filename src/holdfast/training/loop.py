@@ -94,6 +94,8 @@ def fit(
             listener.epoch(run.history[-1])
             if checkpoint is not None:
                 save_checkpoint(checkpoint, run.checkpoint())
+            if stop.asked and run.epoch < options.epochs:
+                raise _interrupted(f"after epoch {run.epoch}", checkpoint)
         run.take_best()
     return run.history
 
@@ -114,15 +116,16 @@ def _train_epoch(
             save_checkpoint(checkpoint, run.checkpoint())
             saved = time.monotonic()
         if stop.asked:
-            where = f"epoch {run.epoch + 1}, step {run.position} of {len(batches)}"
-            kept = (
-                f"{checkpoint} holds everything; the same command with --resume goes on" if checkpoint else ""
-            )
-            raise TrainingInterrupted(f"stopped at {where}. {kept or 'No checkpoint was asked for.'}")
+            raise _interrupted(f"in epoch {run.epoch + 1}, step {run.position} of {len(batches)}", checkpoint)
     with run.average.swapped_into(run.network):
         run.network.eval()
         valid_loss, valid_accuracy = problem.validate()
     run.end_epoch(valid_loss, valid_accuracy, time.monotonic() - started)
+
+
+def _interrupted(where: str, checkpoint: Path | None) -> TrainingInterrupted:
+    kept = f"{checkpoint} holds everything; the same command with --resume goes on"
+    return TrainingInterrupted(f"stopped {where}. {kept if checkpoint else 'No checkpoint was asked for.'}")
 
 
 def _step(run: Run, problem: Problem, rows: Rows) -> tuple[float, float]:

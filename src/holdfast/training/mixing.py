@@ -12,6 +12,7 @@ from holdfast.errors import require
 
 Array = NDArray[np.float64]
 PRIOR_ROWS = 2.0
+LEAST_WEIGHT = 1e-3
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,9 @@ class Mixture:
 def choose_mixture(
     naive: Array, lstm: Array, targets: NDArray[Any], *, use: tuple[bool, bool] = (True, True)
 ) -> Mixture:
-    """The weights, at least 0, with the lowest log loss on validation rows that neither part has seen.
+    """The weights with the lowest log loss on validation rows that neither part has seen.
+
+    A weight is at least 0.001, so that the order of the classes is kept even where nothing was learnt.
 
     A weak prior, worth 2 rows, pulls towards trusting each part in use equally, so that a tiny validation
     set does not decide on noise.
@@ -56,7 +59,7 @@ def choose_mixture(
         prior = PRIOR_ROWS * float(np.square(weights - start).sum())
         return (log_loss(mixed, targets) * len(targets) + prior) / len(targets)
 
-    found = iter(optimize.minimize(objective, start, bounds=[(0.0, None)] * len(parts)).x)
+    found = iter(optimize.minimize(objective, start, bounds=[(LEAST_WEIGHT, None)] * len(parts)).x)
     return Mixture(*(float(next(found)) if used else 0.0 for used in use))
 
 

@@ -212,7 +212,8 @@ def test_resuming_with_another_option_is_refused(tmp_path: Path, name: str, valu
     toy = Toy()
     fit(toy, toy.problem(), OPTIONS, checkpoint=tmp_path / "run")
     changed = dataclasses.replace(OPTIONS, **{name: value})
-    with pytest.raises(ModelFileError, match=f"^the checkpoint was made with .*: {name} was {getattr(OPTIONS, name)} and is {value}"):
+    change = f"{name} was {getattr(OPTIONS, name)} and is {value}"
+    with pytest.raises(ModelFileError, match=f"^the checkpoint was made with .*: {change}"):
         fit(toy, toy.problem(), changed, checkpoint=tmp_path / "run", resume=True)
 
 

@@ -12,6 +12,7 @@ from hypothesis.extra import numpy as hnp
 from sklearn.metrics import log_loss as sklearn_log_loss
 
 from holdfast.training.mixing import (
+    LEAST_WEIGHT,
     Mixture,
     choose_mixture,
     full_log_odds,
@@ -56,10 +57,10 @@ def test_no_weights_near_the_chosen_ones_are_better() -> None:
         assert objective(found.naive + da, found.lstm + db) > best
 
 
-def test_a_part_that_is_always_wrong_gets_nothing() -> None:
+def test_a_part_that_is_always_wrong_gets_the_least_weight() -> None:
     naive, lstm, targets = drawn(2000, (1.0, -1.0))
     mixture = choose_mixture(naive, lstm, targets)
-    assert mixture.lstm == 0
+    assert mixture.lstm == LEAST_WEIGHT
     assert mixture.naive > 0.5
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from holdfast.data.duplicates import text_groups
 from holdfast.data.split import hold_out, take
 from holdfast.data.table import TextTable, read_texts
-from holdfast.data.validate import check_enough, check_training
+from holdfast.data.validate import check_enough, training_warnings
 from holdfast.errors import ConfigError
 from holdfast.features.ngrams import NgramScore, decisions
 from holdfast.features.tokens import Tokeniser
@@ -87,7 +87,7 @@ def read_splits(data: Any, valid: Any, test: Any, options: TextClassificationOpt
         train, test_table = cut(train, reading.test_share, seed)
     if valid_table is None:
         train, valid_table = cut(train, reading.valid_share, seed)
-    notes = check_training(train, valid_table, test_table)
+    notes = training_warnings(train, valid_table, test_table)
     return Splits(train, valid_table, test_table, notes)
 
 
