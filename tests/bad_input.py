@@ -97,7 +97,7 @@ BAD_INPUT = [
     BadInput("a workbook", _file(b"PK\x03\x04....", "reviews.xlsx"), ("spreadsheet", "CSV")),
     BadInput("an empty file", _file(""), ("is empty",)),
     BadInput("white space only", _file("\n  \n\n"), ("is empty",)),
-    BadInput("empty cells only", _file(",,\n,,\n"), ("only empty cells",)),
+    BadInput("empty cells only", _file('""\n""\n'), ("only empty cells",)),
     BadInput("an image", _file(b"\x89PNG\r\n\x1a\n" + bytes(range(256))), ("PNG image",)),
     BadInput("a zip archive", _file(b"PK\x03\x04" + bytes(64)), ("zip archive",)),
     BadInput("gzip without .gz", _file(_GZIP), ("gzip-compressed", ".gz")),
