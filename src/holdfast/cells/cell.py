@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from keyword import iskeyword
 from types import MappingProxyType
 from typing import Any
 
@@ -54,7 +55,8 @@ class Cell:
         references: where the equations come from.
 
     Raises:
-        ConfigError: the function's arguments or results do not fit the declaration.
+        ConfigError: the name cannot name a function, the function's arguments or results do not fit the
+            declaration, or one of its values is called like something else in the step.
     """
 
     name: str
@@ -65,6 +67,11 @@ class Cell:
     references: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if not _nameable(self.name):
+            raise ConfigError(
+                f"cell {self.name!r}: its name must be a Python identifier other than a keyword or torch, "
+                "since code is printed from it"
+            )
         declared = [
             *self.gates,
             *self.states[1:],
@@ -80,6 +87,20 @@ class Cell:
             raise ConfigError(
                 f"cell {self.name!r}: its function names no next value for the state {missing[0]!r}"
             )
+        self._check_value_names()
+
+    def _check_value_names(self) -> None:
+        """In printed code one name must not stand for two things."""
+        gradients = (f"d_{name}" for name in (*self.states, *self.inputs))
+        taken = {*self.inputs, *gradients}
+        for name in self.values:
+            if name in taken or not _nameable(name):
+                raise ConfigError(
+                    f"cell {self.name!r}: a value is called {name!r}, which its step cannot use as a name; "
+                    f"it needs a Python identifier other than torch and {', '.join(sorted(taken))}"
+                )
+        if len(set(self.inputs)) < len(self.inputs):
+            raise ConfigError(f"cell {self.name!r}: its step has one name for two inputs: {self.inputs}")
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The traced graph is rebuilt, not copied: nodes are shared by identity.
@@ -139,6 +160,11 @@ class Cell:
     def latex_gradients(self) -> str:
         """The derived equations of one backward step as a LaTeX `aligned` block."""
         return _aligned(latex_lines(self.gradients))
+
+
+def _nameable(name: str) -> bool:
+    """Whether printed code can call something so; `torch` is what it calls into."""
+    return name.isidentifier() and not iskeyword(name) and name != "torch"
 
 
 def _aligned(lines: list[str]) -> str:

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 from holdfast.cells.expression import Expression, ordered, symbol
 
@@ -26,7 +27,8 @@ def schedule(values: Mapping[str, Expression], *, share: bool = True) -> list[As
 
     Args:
         values: the wanted values by name.
-        share: name every other subexpression that is used more than once (`t1`, `t2`, ...).
+        share: name every other subexpression that is used more than once (`t1`, `t2`, ..., without those
+            that the values or the symbols in them are called already).
 
     Returns:
         The assignments. A value that is the same expression as an earlier one just refers to it.
@@ -50,7 +52,9 @@ def _names(values: Mapping[str, Expression], nodes: Sequence[Expression]) -> dic
     uses = Counter(argument for node in nodes for argument in node.args)
     given = {node: name for name, node in reversed(list(values.items()))}
     shared = [node for node in nodes if node.args and uses[node] > 1 and node not in given]
-    return given | {node: f"t{number}" for number, node in enumerate(shared, start=1)}
+    taken = {*values, *(node.name for node in nodes if node.op == "symbol")}
+    free = (name for name in (f"t{number}" for number in count(1)) if name not in taken)
+    return given | dict(zip(shared, free, strict=False))
 
 
 @dataclass(frozen=True)

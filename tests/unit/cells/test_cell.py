@@ -153,3 +153,26 @@ def test_a_state_without_next_value_is_refused() -> None:
 
     with pytest.raises(ConfigError, match="'c'"):
         Cell("odd", forgets_its_state, ("g",), ("h", "c"))
+
+
+@pytest.mark.parametrize("name", ["my-cell", "2nd", "", "lambda", "torch", "a b"])
+def test_a_name_that_cannot_name_a_function_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="its name must be a Python identifier"):
+        Cell(name, no_output_gate, ("f", "g"), ("h", "c"))
+
+
+@pytest.mark.parametrize("name", ["c_prev", "z_g", "d_h", "d_c_prev", "w", "torch", "lambda", "t 1"])
+def test_a_value_called_like_something_else_in_the_step_is_refused(name: str) -> None:
+    def odd(g: Expression, c: Expression, w: Expression) -> dict[str, Expression]:
+        return named(**{name: tanh(g)}, c=c * w, h=tanh(c))
+
+    with pytest.raises(ConfigError, match=f"a value is called '{name}'"):
+        Cell("odd", odd, ("g",), ("h", "c"), (Parameter("weight_x", ("w",), "none"),))
+
+
+def test_one_name_for_two_inputs_is_refused() -> None:
+    def odd(g: Expression, c: Expression, c_prev: Expression) -> dict[str, Expression]:
+        return named(c=c * c_prev, h=tanh(g))
+
+    with pytest.raises(ConfigError, match="one name for two inputs"):
+        Cell("odd", odd, ("g",), ("h", "c"), (Parameter("weight_x", ("c_prev",), "none"),))

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import pytest
+import torch
 
 from holdfast.cells import expression as e
 from holdfast.cells.printers import LATEX, TORCH, latex_lines, schedule, torch_function
@@ -88,3 +92,22 @@ def test_torch_function_is_python() -> None:
 
 def test_latex_lines_align() -> None:
     assert latex_lines({"c": A + B}) == ["c_t &= a_t + b_t"]
+
+
+@pytest.mark.parametrize("taken", ["t1", "t2"])
+def test_a_temporary_takes_no_name_that_a_value_or_a_symbol_has(taken: str) -> None:
+    one, other = e.tanh(A), e.exp(B)
+    named_value = {taken: A + 1, "x": one * one + other * other}
+    assert run(named_value, a=0.3, b=0.2)[1] == pytest.approx(math.tanh(0.3) ** 2 + math.exp(0.4))
+    own_symbol = {"x": one * one + other * other + e.symbol(taken)}
+    assert run(own_symbol, a=0.3, b=0.2, **{taken: 5.0})[0] == pytest.approx(
+        math.tanh(0.3) ** 2 + math.exp(0.4) + 5
+    )
+    assert len({line.name for line in schedule(named_value)}) == 4
+
+
+def run(values: dict[str, e.Expression], **inputs: float) -> list[float]:
+    module: dict[str, Any] = {"torch": torch}
+    exec(torch_function("step", list(inputs), values), module)
+    tensors = (torch.tensor(value, dtype=torch.float64) for value in inputs.values())
+    return [float(result) for result in module["step"](*tensors)]
