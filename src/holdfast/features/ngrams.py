@@ -7,9 +7,10 @@ with a logistic loss.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -28,6 +29,7 @@ TOKEN_PATTERNS = {"words": r"(?u)\b\w+\b", "words and marks": r"(?u)[\w']+|[^\w\
 STRENGTHS = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 LONGEST = (2, 3)
 MAX_LONGEST = 8
+MOST_NGRAMS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,9 @@ class NgramScore:
         Raises:
             MissingExtraError: scikit-learn is not installed.
         """
-        counter = _counter("words and marks", max(LONGEST), "present", min_df=min_count)
+        counter = _counter(
+            "words and marks", max(LONGEST), "present", min_df=min_count, max_features=MOST_NGRAMS
+        )
         counts, valid_counts = counter.fit_transform(texts), counter.transform(valid_texts)
         ngrams = counter.get_feature_names_out()
         words = np.array([ngram.count(" ") + 1 for ngram in ngrams])
@@ -88,7 +92,10 @@ class NgramScore:
             kept = np.flatnonzero(words <= longest)
             ratio = np.stack([log_count_ratio(counts[:, kept], column) for column in decided.T])
             shell = cls(tuple(ngrams[kept]), ratio, ratio, np.zeros(len(ratio), np.float32), longest)
-            rows, valid_rows = shell._scaled(counts[:, kept]), shell._scaled(valid_counts[:, kept])
+            rows, valid_rows = (
+                list(shell._scaled(counts[:, kept])),
+                list(shell._scaled(valid_counts[:, kept])),
+            )
             before = np.inf
             for strength in STRENGTHS:
                 score = _fit_logistic(shell, rows, decided, strength)
@@ -112,14 +119,17 @@ class NgramScore:
     def _fitted_counter(self) -> Any:
         return _counter(self.tokens, self.longest, self.counting, vocabulary=self.ngrams)
 
-    def _scaled(self, counts: csr_matrix) -> list[csr_matrix]:
+    def _scaled(self, counts: csr_matrix) -> Iterator[csr_matrix]:
         """The rows of `counts` `[N, V]` as each of the K' scores sees them: times its scale, of length 1."""
         if self.counting == "log counts":
             counts = counts.copy()
             counts.data = 1.0 + np.log(counts.data)
-        return [_unit_rows(counts, scale) for scale in self.scale] * (len(self.bias) // len(self.scale))
+        if len(self.scale) == 1:
+            yield from repeat(_unit_rows(counts, self.scale[0]), len(self.bias))
+        else:
+            yield from (_unit_rows(counts, scale) for scale in self.scale)
 
-    def _linear(self, scaled: list[csr_matrix]) -> Array:
+    def _linear(self, scaled: Iterable[csr_matrix]) -> Array:
         scores = [
             rows @ weight + bias for rows, weight, bias in zip(scaled, self.weight, self.bias, strict=True)
         ]

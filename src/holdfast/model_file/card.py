@@ -19,7 +19,7 @@ print(model.predict(["a text to classify"]))
 or `holdfast predict PATH/OF/THIS/DIRECTORY texts.csv -o predictions.csv`.
 """
 
-_DATA_KEYS = frozenset({"data", "train_rows", "valid_rows", "data_hash"})
+_DATA_KEYS = frozenset({"data", "train_rows", "valid_rows", "valid_data", "data_hash"})
 
 _LIMITS = (
     "It has learnt from the data named above and nothing else.",
@@ -83,7 +83,7 @@ def _data(training: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
         ("train", training.get("data"), training.get("train_rows"), training.get("data_hash")),
         (
             "valid",
-            "held out for choosing" if "valid_rows" in training else None,
+            training.get("valid_data", "for choosing") if "valid_rows" in training else None,
             training.get("valid_rows"),
             None,
         ),
@@ -104,12 +104,18 @@ def _scores(metrics: Mapping[str, Any] | None, verdict: Iterable[str]) -> str:
         return "Not measured: run `holdfast evaluate` on data that the model never saw before relying on it."
     rows = (
         f"On the {metrics['rows']:,} rows of the {_plain(metrics['split'])} split, with 95 % bootstrap "
-        "intervals. The last line is this model, the others are what it is compared with."
+        "intervals. The last line is this model, the others are what it is compared with. All but majority "
+        "are calibrated on the validation rows. The token vectors of lstm start from counts of the training "
+        "rows, unless start_vectors is false."
     )
+    if metrics.get("positive"):
+        rows += f' f1 is that of "{_plain(metrics["positive"])}".'
     parts = [rows, _table(metrics), "\n".join(f"- {_plain(line)}" for line in verdict)]
     clean = metrics.get("without_duplicates")
     if clean:
-        parts.append(f"Without rows whose text is also in the training data ({clean['rows']:,} left):")
+        parts.append(
+            f"Without rows whose text the model has seen in training or validation ({clean['rows']:,} left):"
+        )
         parts.append(_table(clean))
     return "\n\n".join(part for part in parts if part)
 

@@ -34,7 +34,9 @@ class Mixture:
 def choose_mixture(
     naive: Array, lstm: Array, targets: NDArray[Any], *, use: tuple[bool, bool] = (True, True)
 ) -> Mixture:
-    """The weights with the lowest log loss on validation rows that neither part has seen.
+    """The weights with the lowest log loss on validation rows, from which neither part has learnt.
+
+    The same rows chose the epoch and the strength of the n-grams, so their own scores are optimistic.
 
     A weight is at least 0.001, so that the order of the classes is kept even where nothing was learnt.
 

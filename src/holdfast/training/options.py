@@ -28,4 +28,6 @@ class TrainingOptions(Options):
     )
     checkpoint_minutes: float = option(10.0, "minutes between checkpoints inside an epoch", at_least=0)
     threads: int = option(0, "threads of torch; 0: as torch is set", at_least=0, at_most=1024)
-    seed: int = option(0, "of the initial weights, the batches and the dropouts", at_least=0, at_most=2**31)
+    seed: int = option(
+        0, "of the split, the initial weights, the batches and the dropouts", at_least=0, at_most=2**31
+    )

@@ -113,9 +113,7 @@ class Run:
             "sums": self.sums,
             "history": [asdict(row) for row in self.history],
             "average_steps": self.average.steps,
-            "options": asdict(self.options),
-            "threads": torch.get_num_threads(),
-            "identity": self.identity,
+            "conditions": self._conditions(),
         }
         return Checkpoint(tensors, facts)
 
@@ -128,7 +126,7 @@ class Run:
         """
         tensors, facts = checkpoint.tensors, checkpoint.facts
         try:
-            self._check_same(facts)
+            self._check_same(facts["conditions"])
             for name, parameter in self.network.named_parameters():
                 parameter.copy_(tensors[f"network.{name}"])
                 self.average.values[name].copy_(tensors[f"average.{name}"])
@@ -143,16 +141,25 @@ class Run:
             torch.set_rng_state(tensors["random"])
         except ModelFileError:
             raise
-        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise ModelFileError(
                 f"the checkpoint is damaged or of another network ({error!r}); train without --resume"
             ) from None
 
-    def _check_same(self, facts: dict[str, Any]) -> None:
-        now: dict[str, Any] = {**asdict(self.options), "number of threads": torch.get_num_threads()}
-        now["hash of rows and network"] = self.identity
-        then: dict[str, Any] = {**facts["options"], "number of threads": facts["threads"]}
-        then["hash of rows and network"] = facts["identity"]
+    def _conditions(self) -> dict[str, Any]:
+        """What must be the same for the same bits; how often a checkpoint is written does not matter."""
+        options = {
+            name: value for name, value in asdict(self.options).items() if name != "checkpoint_minutes"
+        }
+        return {
+            **options,
+            "number of threads": torch.get_num_threads(),
+            "hash of rows and network": self.identity,
+            "version of torch": str(torch.__version__),
+        }
+
+    def _check_same(self, then: dict[str, Any]) -> None:
+        now = self._conditions()
         changed = [
             f"{name} was {then.get(name)} and is {now[name]}" for name in now if then.get(name) != now[name]
         ]

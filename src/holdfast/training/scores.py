@@ -25,7 +25,18 @@ from holdfast.training.verdict import METRIC_NAMES, Score, sentences
 Array = NDArray[Any]
 
 _RESERVED = frozenset(
-    {"split", "rows", "model", "data_hash", "baselines", "predictors", "differences", "bootstrap"}
+    {
+        "split",
+        "rows",
+        "model",
+        "data_hash",
+        "duplicates",
+        "positive",
+        "baselines",
+        "predictors",
+        "differences",
+        "bootstrap",
+    }
     | {"without_duplicates"}
 )
 
@@ -43,8 +54,9 @@ class ScoreTable:
         data_hash: of the scored texts and labels, see `data_hash`.
         resamples: how many draws the intervals come from.
         seed: of those draws.
-        without_duplicates: the same table over the rows whose text is not in the training data, where
-            some are.
+        duplicates: how many rows have a text that the model has seen in training or validation.
+        positive: the class whose F1 is `f1`, of two classes; else empty.
+        without_duplicates: the same table over the rows whose text the model has not seen, where some are.
     """
 
     predictors: dict[str, dict[str, Score]]
@@ -54,6 +66,8 @@ class ScoreTable:
     data_hash: str = ""
     resamples: int = 1000
     seed: int = 0
+    duplicates: int = 0
+    positive: str = ""
     without_duplicates: ScoreTable | None = None
 
     def __post_init__(self) -> None:
@@ -73,6 +87,7 @@ class ScoreTable:
         duplicated: Array | None = None,
         resamples: int = 1000,
         seed: int = 0,
+        positive: str = "",
     ) -> ScoreTable:
         """Score every predictor on the same rows and the same bootstrap draws.
 
@@ -81,10 +96,11 @@ class ScoreTable:
             targets: `[N]` class indices, or `[N, K]` booleans for several labels per row.
             split: what the rows are.
             data_hash: of the rows.
-            duplicated: `[N]`, whether each row's text also stands in the training data; a second table
-                without these rows is added where there are some, and others are left.
+            duplicated: `[N]`, whether the model has seen each row's text; a second table without these rows
+                is added where there are some, and others are left.
             resamples: how many draws.
             seed: of the draws.
+            positive: the class whose F1 is `f1`.
 
         Raises:
             ValueError: the shapes do not fit.
@@ -107,6 +123,7 @@ class ScoreTable:
                 split=split,
                 resamples=resamples,
                 seed=seed,
+                positive=positive,
             )
         return cls(
             predictors={name: _with_intervals(values[name], draws[name]) for name in values},
@@ -116,6 +133,8 @@ class ScoreTable:
             data_hash=data_hash,
             resamples=resamples,
             seed=seed,
+            duplicates=0 if duplicated is None else int(np.count_nonzero(duplicated)),
+            positive=positive,
             without_duplicates=second,
         )
 
@@ -137,6 +156,8 @@ class ScoreTable:
             "rows": self.rows,
             "model": self.model,
             "data_hash": self.data_hash,
+            "duplicates": self.duplicates,
+            "positive": self.positive,
             "bootstrap": {"resamples": self.resamples, "seed": self.seed},
             self.split: _as_json(self.predictors[self.model]),
             "baselines": {
@@ -168,6 +189,8 @@ class ScoreTable:
                 data_hash=str(value["data_hash"]),
                 resamples=int(value["bootstrap"]["resamples"]),
                 seed=int(value["bootstrap"]["seed"]),
+                duplicates=int(value["duplicates"]),
+                positive=str(value["positive"]),
                 without_duplicates=None if second is None else cls.from_dict(second),
             )
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
@@ -188,14 +211,24 @@ class ScoreTable:
         metric = metric or self.metrics[0]
         compared = {name: scores[metric] for name, scores in self.differences.items() if metric in scores}
         lines = sentences(self.model, compared, metric, self.rows)
-        clean = self.without_duplicates
-        if (
-            clean is not None
-            and metric in self.predictors[self.model]
-            and metric in clean.predictors[self.model]
-        ):
+        return lines + self._cautions(metric)
+
+    def _cautions(self, metric: str) -> list[str]:
+        """What makes these scores too good, if anything does."""
+        lines = []
+        if self.split == "valid":
             lines.append(
-                f"Without the {self.rows - clean.rows:,} rows whose text is also in the training data, the "
+                "These are the validation rows, which chose the epoch, the n-grams and the mixture: "
+                "on other rows expect lower scores."
+            )
+        if self.duplicates == self.rows:
+            lines.append(
+                "The model has seen the text of every one of these rows: the scores say nothing of new texts."
+            )
+        clean = self.without_duplicates
+        if clean is not None and metric in clean.predictors[self.model]:
+            lines.append(
+                f"Without the {self.duplicates:,} rows whose text the model has seen, the "
                 f"{METRIC_NAMES.get(metric, metric)} of {self.model} is "
                 f"{clean.predictors[self.model][metric].value:.4f} instead of "
                 f"{self.predictors[self.model][metric].value:.4f}."

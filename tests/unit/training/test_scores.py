@@ -85,10 +85,17 @@ def test_rows_that_are_also_in_training_are_scored_apart() -> None:
     assert scores.without_duplicates is not None
     expected = classification_scores(naive[20:], targets[20:])["accuracy"]
     assert scores.without_duplicates.predictors["naive"]["accuracy"].value == expected
-    assert "Without the 20 rows whose text is also in the training data" in scores.verdict()[-1]
+    assert "Without the 20 rows whose text the model has seen" in scores.verdict()[-1]
     assert "0.9474 instead of 0.9000" in scores.verdict()[-1]
     assert table(duplicated=np.zeros(ROWS, dtype=bool)).without_duplicates is None
-    assert table(duplicated=np.ones(ROWS, dtype=bool)).without_duplicates is None
+    everything = table(duplicated=np.ones(ROWS, dtype=bool))
+    assert everything.without_duplicates is None
+    assert "say nothing of new texts" in everything.verdict()[-1]
+
+
+def test_scores_of_validation_rows_are_called_optimistic() -> None:
+    assert "on other rows expect lower scores" in table(split="valid").verdict()[-1]
+    assert not any("expect lower scores" in line for line in table(split="test").verdict())
 
 
 def test_verdict_says_beats_only_when_the_interval_does() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from holdfast.errors import ConfigError
 from holdfast.inspection.plots import loss_picture
 from holdfast.model_file.format import check_target
 from holdfast.tasks.task import Task, Trained
@@ -31,16 +32,17 @@ def _train(
 ) -> Trained:
     check_options(options)
     check_target(out, overwrite=overwrite)
-    splits = read_splits(data, valid, test, options)
-    for table in (splits.train, splits.valid, splits.test):
-        if table is not None:
-            listener.read(table.report.lines())
-    listener.read([f"note: {note}" for note in splits.notes])
     checkpoint = out.with_name(out.name + ".checkpoint")
+    if checkpoint.exists() and not (resume or overwrite):
+        raise ConfigError(
+            f"{checkpoint} is left from a run that was stopped: go on with --resume, or delete it"
+        )
+    splits = read_splits(data, valid, test, options)
+    listener.read(splits.lines)
     model, history = learn(splits, options, Watch(checkpoint, resume, listener))
     listener.message("scoring")
     table, split = (splits.valid, "valid") if splits.test is None else (splits.test, "test")
-    scores = model.score(table, split=split, train_texts=splits.train.texts)
+    scores = model.score(table, split=split)
     pictures = {"loss.png": loss_picture(history)} if history else {}
     path = save(out, model, scores=scores, history=history, pictures=pictures, overwrite=overwrite)
     checkpoint.unlink(missing_ok=True)

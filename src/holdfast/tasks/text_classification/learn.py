@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from holdfast.data.duplicates import text_groups
+from holdfast.data.duplicates import text_groups, text_hashes
 from holdfast.data.split import hold_out, take
 from holdfast.data.table import TextTable, read_texts
 from holdfast.data.validate import check_enough, training_warnings
@@ -28,15 +29,19 @@ from holdfast.training.mixing import Mixture, choose_mixture, full_log_odds
 from holdfast.training.scores import data_hash
 
 MANY_TEXTS = 20_000
+LONG_TOKENS = 20_000
 
 
 class Splits(NamedTuple):
-    """The rows to learn from, to choose by and to score on; `test` is None where nothing was left for it."""
+    """The rows to learn from, to choose by and to score on; `test` is None where nothing was left for it.
+
+    `lines` say for a person what was read, how it was split, and what to be careful about.
+    """
 
     train: TextTable
     valid: TextTable
     test: TextTable | None
-    notes: list[str]
+    lines: list[str]
 
 
 class Learnt(NamedTuple):
@@ -78,17 +83,27 @@ def read_splits(data: Any, valid: Any, test: Any, options: TextClassificationOpt
         return table if isinstance(source, str | Path) else _called(table, f"the {role} rows")
 
     train = read(data, "training")
+    lines = train.report.lines()
     check_enough(train)
     known = class_names(train)
     test_table = None if test is None else read(test, "test", known)
     valid_table = None if valid is None else read(valid, "validation", known)
+    for table in (valid_table, test_table):
+        lines += [] if table is None else table.report.lines()
     seed = options.training.seed
     if test_table is None and reading.test_share > 0:
         train, test_table = cut(train, reading.test_share, seed)
     if valid_table is None:
         train, valid_table = cut(train, reading.valid_share, seed)
-    notes = training_warnings(train, valid_table, test_table)
-    return Splits(train, valid_table, test_table, notes)
+    parts = {"training": train, "validation": valid_table, "test": test_table}
+    sizes = ", ".join(f"{name} {len(table.texts):,}" for name, table in parts.items() if table is not None)
+    held = [
+        name for name, source in (("validation", valid), ("test", test)) if source is None and parts[name]
+    ]
+    drawn = f" ({' and '.join(held)} drawn from the first file; equal texts stay together)" if held else ""
+    lines.append(f"rows: {sizes}{drawn}")
+    lines += [f"note: {note}" for note in training_warnings(train, valid_table, test_table)]
+    return Splits(train, valid_table, test_table, lines)
 
 
 def _called(table: TextTable, source: str) -> TextTable:
@@ -144,6 +159,7 @@ def learn(splits: Splits, options: TextClassificationOptions, watch: Watch) -> L
     if options.parts.lstm:
         watch.listener.message("LSTM part")
         sequences, cut_texts = tokeniser.encode_counting(train.texts)
+        _say_longest(sequences, train, watch)
         if cut_texts:
             longest = options.tokens.max_tokens
             watch.listener.message(
@@ -164,9 +180,10 @@ def learn(splits: Splits, options: TextClassificationOptions, watch: Watch) -> L
         tokeniser=tokeniser,
         network=network,
         naive=naive,
-        tfidf=tfidf.score(),
+        tfidf=_calibrated(tfidf.score(), valid.texts, valid_targets),
         mixtures=_mixtures(valid_naive, valid_lstm, valid_targets, (naive is not None, network is not None)),
         prior=majority(targets, len(classes)),
+        seen={"train": np.unique(text_hashes(train.texts)), "valid": np.unique(text_hashes(valid.texts))},
         training=_summary(splits, history, time.monotonic() - began),
     )
     return Learnt(model, history)
@@ -180,6 +197,24 @@ def _fit_naive(train: TextTable, valid: TextTable, classes: tuple[str, ...]) -> 
         decisions(_targets(valid, classes), len(classes)),
         min_count=1 if len(train.texts) < MANY_TEXTS else 2,
     )
+
+
+def _calibrated(score: NgramScore, texts: Sequence[str], targets: NDArray[Any]) -> NgramScore:
+    """`score` at the temperature that validation chooses, as for the model it is compared with."""
+    classes = targets.shape[1] if targets.ndim == 2 else max(len(score.bias), 2)
+    odds = full_log_odds(score.log_odds(texts), classes)
+    factor = np.float32(choose_mixture(odds, odds, targets, use=(True, False)).naive)
+    return replace(score, weight=score.weight * factor, bias=score.bias * factor)
+
+
+def _say_longest(sequences: Sequence[NDArray[np.int32]], table: TextTable, watch: Watch) -> None:
+    """Warn of a text so long that what its reading keeps for the gradient is felt in memory."""
+    longest = max(range(len(sequences)), key=lambda index: len(sequences[index]))
+    if len(sequences[longest]) > LONG_TOKENS:
+        watch.listener.message(
+            f"{table.source}, row {table.rows[longest]}: {len(sequences[longest]):,} tokens in one text; "
+            "memory grows with the longest text, tokens.max_tokens limits it"
+        )
 
 
 def _mixtures(
@@ -199,7 +234,8 @@ def _summary(splits: Splits, history: list[EpochRow], seconds: float) -> dict[st
         "valid_rows": len(splits.valid.texts),
         "data_hash": data_hash(train.texts, train.labels),
         "seconds": round(seconds, 1),
-        "notes": splits.notes,
+        "valid_data": splits.valid.source,
+        "notes": [line.removeprefix("note: ") for line in splits.lines if line.startswith("note: ")],
     }
     if history:
         summary["epochs"] = len(history)

@@ -128,7 +128,7 @@ def validation(odds: Array, targets: NDArray[Any]) -> tuple[float, float]:
     The mixture sets the temperature afterwards, so an epoch is judged as it would be used.
     """
     multilabel = targets.ndim == 2
-    right = (odds > 0) == targets if multilabel else odds.argmax(1) == targets
+    right = ((odds >= 0) == targets).all(1) if multilabel else odds.argmax(1) == targets
     mixture = choose_mixture(odds, odds, targets, use=(False, True))
     return log_loss(mixture.apply(odds, odds), targets), float(right.mean())
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from holdfast.data.duplicates import duplicated_in
+from holdfast.data.duplicates import text_hashes
 from holdfast.data.table import TextTable, read_texts
 from holdfast.errors import InputError
 from holdfast.features.ngrams import NgramScore
@@ -22,6 +22,7 @@ from holdfast.training.mixing import Mixture, full_log_odds, probabilities
 from holdfast.training.scores import ScoreTable, data_hash
 
 MULTILABEL_THRESHOLD = 0.5
+RESAMPLES, FEWER_RESAMPLES, MANY_ROWS = 1000, 200, 200_000
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ class TextModel:
         tfidf: the baseline, kept so that every later score has it beside it.
         mixtures: how the parts are mixed, by name; the last one is the model: `both` after each part alone.
         prior: the share of each class in the training rows, `[K]`: the majority baseline.
+        seen: sorted `data.duplicates.text_hashes` of the training (`train`) and the validation rows
+            (`valid`).
         training: the training rows' source, number and hash, and how the training went.
     """
 
@@ -65,6 +68,7 @@ class TextModel:
     tfidf: NgramScore
     mixtures: dict[str, Mixture]
     prior: Array
+    seen: Mapping[str, NDArray[np.int64]]
     training: dict[str, Any]
 
     @property
@@ -105,15 +109,18 @@ class TextModel:
         """Class names of probabilities `[N, K]`."""
         if self.multilabel:
             return [
-                tuple(name for name, p in zip(self.classes, row, strict=True) if p > MULTILABEL_THRESHOLD)
+                tuple(name for name, p in zip(self.classes, row, strict=True) if p >= MULTILABEL_THRESHOLD)
                 for row in proba
             ]
         return [self.classes[index] for index in proba.argmax(1)]
 
     def evaluate(
-        self, data: Any, *, split: str = "test", text: str | None = None, label: str | None = None
+        self, data: Any, *, split: str = "given", text: str | None = None, label: str | None = None
     ) -> ScoreTable:
         """Score the model on labelled rows, beside its parts and the baselines.
+
+        Rows whose text the model has seen in training or validation are counted, and the scores are given
+        with and without them.
 
         Args:
             data: whatever `holdfast.train` takes.
@@ -138,22 +145,32 @@ class TextModel:
             encoding=options.encoding,
         )
 
-    def score(self, table: TextTable, *, split: str, train_texts: Sequence[str] | None = None) -> ScoreTable:
-        """Score rows that are read; with `train_texts` also without the rows that stand in training."""
-        naive, lstm = self._parts(table.texts)
-        tfidf = probabilities(
-            full_log_odds(self.tfidf.log_odds(table.texts), len(self.classes)), multilabel=self.multilabel
-        )
-        table_of = {"majority": np.tile(self.prior, (len(table.texts), 1)), "tfidf": tfidf}
-        for name in self.mixtures:
-            table_of[name] = self._mixed(name, naive, lstm)
+    def score(self, table: TextTable, *, split: str) -> ScoreTable:
+        """Score rows that are read, also without those whose text training or validation has seen.
+
+        Args:
+            table: labelled rows with the classes of this model.
+            split: what to call them. `"valid"` are the validation rows: only training rows count as seen
+                there.
+        """
         assert table.labels is not None
+        naive, lstm = self._parts(table.texts)
+        tfidf = full_log_odds(self.tfidf.log_odds(table.texts), len(self.classes))
+        predictors = {
+            "majority": np.tile(self.prior, (len(table.texts), 1)),
+            "tfidf": probabilities(tfidf, multilabel=self.multilabel),
+        }
+        for name in self.mixtures:
+            predictors[name] = self._mixed(name, naive, lstm)
+        seen = [self.seen["train"]] if split == "valid" else list(self.seen.values())
         return ScoreTable.measure(
-            table_of,
+            predictors,
             targets_of(table.labels, self.classes),
             split=split,
             data_hash=data_hash(table.texts, table.labels),
-            duplicated=None if train_texts is None else duplicated_in(table.texts, train_texts),
+            duplicated=np.isin(text_hashes(table.texts), np.concatenate(seen)),
+            resamples=RESAMPLES if len(table.texts) <= MANY_ROWS else FEWER_RESAMPLES,
+            positive=self.classes[1] if len(self.classes) == 2 and not self.multilabel else "",
         )
 
     def trace(self, text: str) -> TextTrace:

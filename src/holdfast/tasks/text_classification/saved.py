@@ -29,6 +29,7 @@ from holdfast.training.scores import ScoreTable
 
 TASK = "text-classification"
 NETWORK = "network."
+SEEN = "seen."
 
 
 def save(
@@ -55,6 +56,7 @@ def save(
     }
     ngrams = {"tfidf": model.tfidf.facts()}
     tensors: dict[str, NDArray[Any]] = model.tfidf.arrays("tfidf")
+    tensors |= {SEEN + side: hashes for side, hashes in model.seen.items()}
     if model.naive is not None:
         ngrams["naive"] = model.naive.facts()
         tensors |= model.naive.arrays("naive")
@@ -88,6 +90,7 @@ def from_bundle(bundle: Bundle) -> TextModel:
         saved = {name: config["mixtures"][name] for name in mixture_names(*_parts(options))}
         mixtures = {name: Mixture(float(m["naive"]), float(m["lstm"])) for name, m in saved.items()}
         prior = np.array(config["prior"], np.float64)
+        seen = {side: bundle.tensors[SEEN + side] for side in ("train", "valid")}
         training = dict(config["training"])
         tokeniser = Tokeniser.from_json(bundle.files["tokenizer.json"])
         ngrams = json.loads(bundle.files["ngrams.json"])
@@ -102,7 +105,7 @@ def from_bundle(bundle: Bundle) -> TextModel:
         raise ModelFileError(
             f"{bundle.path}: the model is incomplete or damaged ({error!r}); copy it again or train it again"
         ) from None
-    model = TextModel(classes, options, tokeniser, None, naive, tfidf, mixtures, prior, training)
+    model = TextModel(classes, options, tokeniser, None, naive, tfidf, mixtures, prior, seen, training)
     _check_fits(model, where)
     if not options.parts.lstm:
         return model

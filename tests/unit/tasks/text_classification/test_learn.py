@@ -305,3 +305,20 @@ def test_the_user_is_told_what_was_read(tmp_path: Path) -> None:
         "scoring",
     ):
         assert part in text
+
+
+def test_evaluating_the_training_rows_says_that_they_were_seen(tmp_path: Path) -> None:
+    texts, labels = toy_texts(120)
+    trained = train("text-classification", (texts, labels), tmp_path / "m", **TINY)
+    scores = load(tmp_path / "m").evaluate((texts, labels))
+    seen = trained.model.training["train_rows"] + trained.model.training["valid_rows"]
+    assert scores.duplicates >= seen
+    assert any("the model has seen" in line for line in scores.verdict())
+
+
+def test_an_unfinished_run_is_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / "m.checkpoint").write_bytes(b"")
+    with pytest.raises(
+        ConfigError, match=r"m\.checkpoint is left from a run that was stopped: go on with --resume"
+    ):
+        train("text-classification", toy_texts(120), tmp_path / "m", **TINY)

@@ -86,7 +86,7 @@ def test_the_most_probable_class_is_predicted(model: TextModel, several: TextMod
     texts = toy_texts(20, seed=4)[0]
     best = model.predict_proba(texts).argmax(1)
     assert model.predict(texts) == [model.classes[k] for k in best]
-    assert several.names(np.array([[0.6, 0.4, 0.51], [0.5, 0.1, 0.2]])) == [("kind0", "kind2"), ()]
+    assert several.names(np.array([[0.6, 0.4, 0.51], [0.5, 0.1, 0.2]])) == [("kind0", "kind2"), ("kind0",)]
 
 
 def test_a_long_text_is_read_window_by_window(model: TextModel) -> None:
