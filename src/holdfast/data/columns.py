@@ -88,7 +88,7 @@ def _only_other(
 def _no_guess(raw: RawTable, role: str, names: Sequence[str]) -> str:
     message = (
         f"{raw.source}: no column looks like the {role} (such as {', '.join(names[:4])}); its columns are "
-        f"{_list(raw.columns)}. Name it with {role}=..."
+        f"{_list(raw.columns)}. Name it: {role}=... in Python, --{role} on the command line"
     )
     if any(len(column.split()) > 4 or column.replace(".", "").isdigit() for column in raw.columns):
         message += " If the first line is a record, put a header line such as text,label above it"

@@ -23,6 +23,9 @@ def read_delimited(path: Path, delimiter: str, encoding: str | None) -> RawTable
     A file whose header is separated by another sign is read by that sign, with a warning. A TSV file whose
     quotation marks do not follow the rules of CSV is read with the marks as plain characters.
 
+    A blank line is no record: it is left out and reported, at the end of the file only where there is one
+    column. In a file with one column `""` is a record with an empty cell, as CSV is written.
+
     Raises:
         DataError: the file cannot be read; a row has more or fewer cells than the header; quotation marks do
             not match; there is no record; a column name occurs twice.
@@ -38,14 +41,13 @@ def read_delimited(path: Path, delimiter: str, encoding: str | None) -> RawTable
         notes += extra
     else:
         records = list(_quoted(path, text, delimiter))
-    records = [(row, [] if _is_blank(cells) else cells) for row, cells in records]
-    filled = [number for number, (_, cells) in enumerate(records) if cells]
+    filled = [number for number, (_, cells) in enumerate(records) if not _is_blank(cells)]
     if not filled:
         raise DataError(f"{path}: has only empty cells; expected a header line and a record on each line")
     header = _header(path, records[filled[0]][1])
-    records = records[filled[0] + 1 : filled[-1] + 1]
-    blank = tuple(row for row, cells in records if not cells)
-    body = [(row, cells) for row, cells in records if cells]
+    body, blank = _body(records[filled[0] + 1 :], len(header))
+    if blank and len(header) == 1:
+        notes.append('a blank line is no record, so it gets no prediction; write an empty text as ""')
     _check_widths(path, header, body, delimiter)
     if not body:
         raise DataError(f"{path}: has a header line ({', '.join(header)}) but no records")
@@ -57,6 +59,15 @@ def read_delimited(path: Path, delimiter: str, encoding: str | None) -> RawTable
         warnings=tuple(notes),
         dropped=(("nothing but a blank line", blank),) if blank else (),
     )
+
+
+def _body(records: list[Record], columns: int) -> tuple[list[Record], tuple[int, ...]]:
+    """The records, and the rows that are none: blank lines, and single empty cells beside more columns."""
+    if columns == 1:
+        return [entry for entry in records if entry[1]], tuple(row for row, cells in records if not cells)
+    body = [entry for entry in records if not _is_blank(entry[1])]
+    last = body[-1][0] if body else 0
+    return body, tuple(row for row, cells in records if row < last and _is_blank(cells))
 
 
 def _delimiter(text: str, expected: str) -> tuple[str, list[str]]:
@@ -76,7 +87,7 @@ def _delimiter(text: str, expected: str) -> tuple[str, list[str]]:
 
 def _plain_lines(text: str, delimiter: str) -> tuple[list[Record], list[str]] | None:
     """The lines cut at the delimiter, if no cell needs the quotation rules of CSV; else None."""
-    lines = text.replace("\r\n", "\n").split("\n")
+    lines = text.replace("\r\n", "\n").removesuffix("\n").split("\n")
     records = [(number, line.split(delimiter) if line else []) for number, line in enumerate(lines, 1)]
     width = len(records[0][1])
     if any(cells and len(cells) != width for _, cells in records):

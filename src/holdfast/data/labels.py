@@ -34,7 +34,7 @@ def label_of(cell: object, place: str, source: str) -> str:
     if isinstance(cell, list | tuple | dict | set):
         raise DataError(
             f"{source}, {place}: the label is a {type(cell).__name__}; for several labels in a row give "
-            "label_separator, such as '|'"
+            "label_separator='|'"
         )
     return str(cell)
 

@@ -28,8 +28,8 @@ class TextTable:
     Args:
         texts: N texts, none empty unless it was read for prediction.
         labels: N class names, or N tuples of class names in multi-label mode; None: not read.
-        rows: the spreadsheet row of each record: in a CSV file row 1 is the header line, elsewhere the first
-        record.
+        rows: the spreadsheet row of each record: in a CSV file row 1 is the header line, elsewhere the
+            first record. Rows that were left out are missing here.
         source: what to call the file in messages.
         report: what was read.
     """
@@ -54,13 +54,12 @@ def read_texts(
     """Reads texts and labels.
 
     Records with an empty text or an empty label are left out and reported. Without labels an empty text
-    stays, so
-    that there is a prediction for every record.
+    stays, so that there is a prediction for every record; a blank line of a file is no record, but `""` is
+    one in a file with one column.
 
     Args:
         source: a path (.csv, .tsv, .jsonl, each also .gz; .parquet; a folder with one sub-folder of .txt
-        files
-            per class), a data frame of pandas or polars, a list of texts, or a pair (texts, labels).
+            files per class), a data frame of pandas or polars, a list of texts, or a pair (texts, labels).
         text: the name of the text column; None: guessed from the names.
         label: the name of the label column; None: guessed from the names if labels are needed.
         need_labels: whether labels must be there; False reads them only if `label` names their column.

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import json
 import sys
 from pathlib import Path
@@ -191,6 +192,44 @@ def test_prediction_keeps_every_record_and_reads_no_labels(tmp_path: Path) -> No
     assert table.report.warnings == ("1 texts are empty; their predictions mean nothing",)
     assert read_texts(["a", None], need_labels=False).texts == ["a", ""]
     assert read_texts(write(tmp_path / "one.csv", "anything\na\nb\n"), need_labels=False).texts == ["a", "b"]
+
+
+def test_prediction_keeps_the_empty_records_of_a_file_with_one_column(tmp_path: Path) -> None:
+    path = write(tmp_path / "one.csv", 'text\na good film\n""\n\n \nbad film\n""\n\n')
+    table = read_texts(path, need_labels=False)
+    assert (table.texts, table.rows) == (["a good film", "", "", "bad film", ""], [2, 3, 5, 6, 7])
+    assert table.report.rows_read == 7
+    assert table.report.dropped == (Dropped("nothing but a blank line", (4, 8)),)
+    assert table.report.warnings == (
+        'a blank line is no record, so it gets no prediction; write an empty text as ""',
+        "3 texts are empty; their predictions mean nothing",
+    )
+
+
+@pytest.mark.parametrize("name", ["one.csv", "one.tsv", "one.csv.gz"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", ""])
+def test_what_csv_writers_make_of_one_column_comes_back(name: str, end: str, tmp_path: Path) -> None:
+    texts = ["a good film", "", "", "bad film", ""]
+    stream = io.StringIO(newline="")
+    csv.writer(stream, lineterminator=end or "\n").writerows([["text"], *([text] for text in texts)])
+    content = stream.getvalue().encode() if end else stream.getvalue().rstrip("\n").encode()
+    path = write(tmp_path / name, gzip.compress(content) if name.endswith(".gz") else content)
+    table = read_texts(path, need_labels=False)
+    assert (table.texts, table.rows, table.report.dropped) == (texts, [2, 3, 4, 5, 6], ())
+
+
+def test_a_plain_list_of_texts_reports_its_blank_lines(tmp_path: Path) -> None:
+    table = read_texts(write(tmp_path / "one.tsv", "text\ngood\n\nbad\n"), need_labels=False)
+    assert (table.texts, table.rows) == (["good", "bad"], [2, 4])
+    assert table.report.dropped == (Dropped("nothing but a blank line", (3,)),)
+
+
+def test_a_column_that_cannot_be_guessed_is_named_in_python_or_on_the_command_line(tmp_path: Path) -> None:
+    path = write(tmp_path / "r.csv", "a,b,c\nx,y,z\n")
+    with pytest.raises(DataError, match=r"Name it: text=\.\.\. in Python, --text on the command line"):
+        read_texts(path)
+    with pytest.raises(DataError, match=r"Name it: label=\.\.\. in Python, --label on the command line"):
+        read_texts(path, text="a")
 
 
 def test_several_labels_in_a_record(tmp_path: Path) -> None:
