@@ -16,6 +16,8 @@ FEWEST_ROWS_PER_CLASS = 3
 FEW_ROWS_PER_CLASS = 20
 IMBALANCE = 4.0
 
+_SCORED_TWICE = "scores are given with and without them"
+
 
 def check_training(
     train: TextTable, valid: TextTable | None = None, test: TextTable | None = None
@@ -48,11 +50,12 @@ def training_warnings(
         DataError: a label in another part that the training rows do not have.
     """
     warnings = imbalance_warnings(train) + duplicate_warnings(train)
-    for name, part in (("validation", valid), ("test", test)):
-        if part is not None:
-            warnings += _part_warnings(train, part, name)
+    if valid is not None:
+        warnings += _part_warnings(train, valid, "validation", "the choices made by them are too optimistic")
+    if test is not None:
+        warnings += _part_warnings(train, test, "test", _SCORED_TWICE)
     if valid is not None and test is not None:
-        warnings += overlap_warnings(valid, test, "the validation rows")
+        warnings += overlap_warnings(valid, test, "the validation rows", _SCORED_TWICE)
     return warnings
 
 
@@ -101,36 +104,45 @@ def imbalance_warnings(train: TextTable) -> list[str]:
     return warnings
 
 
-def duplicate_warnings(table: TextTable) -> list[str]:
-    """Texts that occur more than once in a table, and those among them whose labels differ."""
+def duplicate_warnings(table: TextTable, part: str | None = None) -> list[str]:
+    """Texts that occur more than once in a table, and those among them whose labels differ.
+
+    Args:
+        table: the rows.
+        part: what they are, such as `"test"`; None: the rows to learn from.
+    """
     groups = repeated(table.texts)
     if not groups:
         return []
     labels = table.labels or [""] * len(table.texts)
     contradicting = [group for group in groups if len({labels[index] for index in group}) > 1]
     extra = sum(len(group) - 1 for group in groups)
+    such = f"(such as {_rows(table, groups[0])})"
     repeats = (
-        f"{table.source}: {extra:,} rows repeat a text of another row (such as {_rows(table, groups[0])}); "
-        "the same texts are kept on one side of every split"
+        f"{extra:,} rows repeat a text of another row {such}; the same texts are kept on one side of every "
+        "split"
+        if part is None
+        else f"{extra:,} of the {part} rows repeat a text of another of them {such}; each counts"
     )
-    warnings = [repeats]
+    warnings = [f"{table.source}: {repeats}"]
     if contradicting:
+        whose = "" if part is None else f" of the {part} rows"
         warnings.append(
-            f"{table.source}: {len(contradicting):,} texts occur with different labels (such as "
+            f"{table.source}: {len(contradicting):,} texts{whose} occur with different labels (such as "
             f"{_rows(table, contradicting[0])}); no model can get them all right"
         )
     return warnings
 
 
-def overlap_warnings(known: TextTable, part: TextTable, known_as: str = "the training rows") -> list[str]:
-    """Rows of a part whose text also occurs among the known rows."""
+def overlap_warnings(known: TextTable, part: TextTable, known_as: str, so: str) -> list[str]:
+    """Rows of a part whose text also occurs among the known rows, and what follows from it."""
     indices = np.flatnonzero(duplicated_in(part.texts, known.texts))
     if not len(indices):
         return []
     rows = [part.rows[index] for index in indices]
     shared = (
         f"{part.source}: {len(rows):,} of {len(part.texts):,} texts also occur in {known_as} "
-        f"({rows_text(rows)}); scores are given with and without them"
+        f"({rows_text(rows)}); {so}"
     )
     return [shared]
 
@@ -141,7 +153,7 @@ def rows_text(rows: Sequence[int], most: int = 5) -> str:
     return f"row {shown}" if len(rows) == 1 else f"rows {shown}"
 
 
-def _part_warnings(train: TextTable, part: TextTable, name: str) -> list[str]:
+def _part_warnings(train: TextTable, part: TextTable, name: str, if_shared: str) -> list[str]:
     classes = list(count_classes(_names(train)))
     for row, names in zip(part.rows, _names(part), strict=True):
         for one in names:
@@ -150,7 +162,8 @@ def _part_warnings(train: TextTable, part: TextTable, name: str) -> list[str]:
                     f"{part.source}, row {row}: label {one!r} does not occur in the training rows, whose "
                     f"classes are {', '.join(map(repr, classes[:10]))}.{suggestion(one, classes)}"
                 )
-    warnings = overlap_warnings(train, part)
+    warnings = duplicate_warnings(part, name)
+    warnings += overlap_warnings(train, part, "the training rows", if_shared)
     counts = Counter(one for names in _names(part) for one in names)
     missing = [repr(one) for one in classes if not counts[one]]
     if missing:

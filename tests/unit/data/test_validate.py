@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.data.duplicates import duplicated_in, text_groups
+from holdfast.data.duplicates import duplicated_in, same_text_key, text_groups
 from holdfast.data.table import TextTable, read_texts
 from holdfast.data.validate import check_training
 from holdfast.errors import DataError
+from holdfast.features.tokens import Tokeniser, TokenOptions
 
 LISTS = "the list of texts"
 SCORES = "scores are given with and without them"
+CHOICES = "the choices made by them are too optimistic"
 
 
 def table(texts: list[str], labels: list[str]) -> TextTable:
@@ -50,11 +52,23 @@ def test_texts_shared_by_two_parts_are_said() -> None:
     train, valid = balanced(), table(["text number 3", "new"], ["b", "a"])
     test = table(["new", "TEXT number 4", "other"], ["a", "a", "a"])
     assert check_training(train, valid, test) == [
-        f"{LISTS}: 1 of 2 texts also occur in the training rows (row 1); {SCORES}",
+        f"{LISTS}: 1 of 2 texts also occur in the training rows (row 1); {CHOICES}",
         f"{LISTS}: 1 of 3 texts also occur in the training rows (row 2); {SCORES}",
         f"{LISTS}: the test rows have no row of class 'b'",
         f"{LISTS}: 1 of 3 texts also occur in the validation rows (row 1); {SCORES}",
     ]
+
+
+def test_texts_repeated_within_a_part_are_said() -> None:
+    valid = table(["one", "two", "ONE"], ["a", "b", "a"])
+    test = table(["x", "y", "x", "z", "y"], ["a", "b", "b", "a", "b"])
+    rows = "rows repeat a text of another of them (such as rows 1, 3); each counts"
+    *repeats, contradiction = check_training(balanced(), valid, test)
+    assert repeats == [f"{LISTS}: 1 of the validation {rows}", f"{LISTS}: 2 of the test {rows}"]
+    assert contradiction == (
+        f"{LISTS}: 1 texts of the test rows occur with different labels (such as rows 1, 3); no model can "
+        "get them all right"
+    )
 
 
 def test_a_label_that_training_lacks_is_refused() -> None:
@@ -81,3 +95,20 @@ def test_the_same_text_differs_in_case_and_white_space_only() -> None:
     assert text_groups(["A b", "a  b ", "ab", "a b"]).tolist() == [0, 0, 1, 0]
     assert duplicated_in(["A b", "c"], ["a  b"]).tolist() == [True, False]
     assert duplicated_in([], ["a"]).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    "other",
+    ["CAF\u00c9 good film", "cafe\u0301 good<br />film", "caf\u00e9 good <BR>film", "cafe\u0301  good\nfilm"],
+)
+def test_what_the_tokeniser_reads_the_same_is_the_same_text(other: str) -> None:
+    text = "caf\u00e9 good film"
+    assert same_text_key(other) == same_text_key(text)
+    options = TokenOptions(min_count=1)
+    first, second = Tokeniser.fit([text], options).encode([text, other])
+    assert first.tolist() == second.tolist()
+
+
+def test_apostrophes_and_sharp_s_count_as_the_same() -> None:
+    assert same_text_key("it’s STRASSE") == same_text_key("it's Straße")
+    assert same_text_key("good film") != same_text_key("goodfilm")
