@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from holdfast.errors import require
+from holdfast.errors import DataError, require
 from holdfast.features.ngrams import TOKEN_PATTERNS, NgramScore
 
 Array = NDArray[Any]
@@ -18,7 +19,7 @@ Array = NDArray[Any]
 WEIGHTINGS: tuple[tuple[int, bool], ...] = ((1, True), (2, True), (2, False))
 """What is tried: the fewest documents a feature must occur in, and whether counts are taken as 1 + log."""
 
-INVERSE_PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0)
+INVERSE_PENALTIES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 """The values of C that are tried, upwards until validation gets worse."""
 
 _CONSTANT_LOG_ODDS = 20.0
@@ -43,6 +44,8 @@ def majority(train_targets: Array, classes: int) -> Array:
 
 class TfidfLogistic:
     """TF-IDF of words and word pairs with logistic regression, tuned on the validation texts.
+
+    Where no training text has a word, marks (punctuation, emoji) are counted as words are.
 
     The texts are counted once; for each of WEIGHTINGS the penalty is lowered, each fit starting from the
     one before, until the validation log loss rises. The best by log loss stays as it was fitted on the
@@ -80,14 +83,15 @@ class TfidfLogistic:
 
         Raises:
             MissingExtraError: scikit-learn is not installed.
-            ValueError: no text has a word.
+            DataError: no training text has a word or a mark.
         """
         text = require("sklearn.feature_extraction.text", "train", "the TF-IDF baseline")
         targets, valid_targets = np.asarray(targets), np.asarray(valid_targets)
         if classes is None:
             classes = targets.shape[1] if multilabel else int(max(targets.max(), valid_targets.max())) + 1
+        self._tokens = _tokens_of(texts)
         self._counter = text.CountVectorizer(
-            ngram_range=(1, 2), token_pattern=TOKEN_PATTERNS["words"], dtype=np.float32
+            ngram_range=(1, 2), token_pattern=TOKEN_PATTERNS[self._tokens], dtype=np.float32
         )
         counts = self._counter.fit_transform(texts)
         valid_counts = self._counter.transform(valid_texts)
@@ -139,10 +143,22 @@ class TfidfLogistic:
             weight=weight,
             bias=bias,
             longest=2,
-            tokens="words",
+            tokens=self._tokens,
             counting="log counts" if self.chosen["sublinear_tf"] else "counts",
             chosen=self.chosen,
         )
+
+
+def _tokens_of(texts: Sequence[str]) -> str:
+    """The name of the first token pattern that finds something in the texts."""
+    for name in ("words", "words and marks"):
+        pattern = re.compile(TOKEN_PATTERNS[name])
+        if any(pattern.search(text) for text in texts):
+            return name
+    raise DataError(
+        f"none of the {len(texts)} training texts has a word or a mark; there is nothing to learn from: "
+        "check which column is the text"
+    )
 
 
 class _Logistic:

@@ -9,6 +9,7 @@ import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
+from holdfast.errors import DataError
 from holdfast.training.baselines import INVERSE_PENALTIES, TfidfLogistic, majority
 from holdfast.training.mixing import full_log_odds, probabilities
 
@@ -146,3 +147,28 @@ def test_many_classes() -> None:
     np.testing.assert_array_equal(
         model.predict_proba([f"word{k}" for k in range(5)]).argmax(axis=1), np.arange(5)
     )
+
+
+def test_texts_without_words_are_counted_by_their_marks() -> None:
+    texts, targets = ["☺ !", "☹ ?", "☺ ☺", "☹ ☹ !"] * 10, np.array([1, 0, 1, 0] * 10)
+    model = TfidfLogistic().fit(texts, targets, texts, targets)
+    np.testing.assert_array_equal(model.predict_proba(["☺", "☹"]).argmax(axis=1), [1, 0])
+    score = model.score()
+    assert score.tokens == "words and marks"
+    again = probabilities(full_log_odds(score.log_odds(texts), 2), multilabel=False)
+    # float32 weights
+    np.testing.assert_allclose(again, model.predict_proba(texts), atol=2e-6)
+
+
+def test_texts_of_white_space_alone_are_refused() -> None:
+    with pytest.raises(DataError, match="none of the 2 training texts has a word or a mark"):
+        TfidfLogistic().fit([" ", ""], np.array([0, 1]), ["a"], np.array([0]))
+
+
+def test_a_strong_penalty_is_chosen_where_words_mean_nothing() -> None:
+    texts, _ = reviews(200)
+    valid_texts, _ = reviews(100, seed=1)
+    generator = np.random.default_rng(2)
+    targets, valid_targets = generator.integers(0, 2, 200), generator.integers(0, 2, 100)
+    model = TfidfLogistic().fit(texts, targets, valid_texts, valid_targets)
+    assert model.chosen["C"] == INVERSE_PENALTIES[0] == 0.1
