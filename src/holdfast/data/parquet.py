@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from holdfast.data import files
 from holdfast.data.frames import read_frame
@@ -30,3 +33,15 @@ def read_parquet(path: Path) -> RawTable:
         reason = str(error).splitlines()[0]
         raise DataError(f"{path}: the Parquet file is damaged or cut off: {reason}") from None
     return read_frame(frame, str(path))
+
+
+def parquet_bytes(columns: Mapping[str, Sequence[Any]]) -> bytes:
+    """Columns of equal length as the bytes of a Parquet file.
+
+    Raises:
+        MissingExtraError: polars is not installed.
+    """
+    polars = require("polars", "train", "writing Parquet")
+    file = io.BytesIO()
+    polars.DataFrame({name: list(values) for name, values in columns.items()}).write_parquet(file)
+    return file.getvalue()
