@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from holdfast.training.scores import ScoreTable
 TASK = "text-classification"
 NETWORK = "network."
 SEEN = "seen."
+_ROUNDING = 1e-6
 
 
 def save(
@@ -88,12 +90,12 @@ def from_bundle(bundle: Bundle) -> TextModel:
         classes = tuple(config["classes"])
         # by name: config.json keeps its keys in alphabetical order
         saved = {name: config["mixtures"][name] for name in mixture_names(*_parts(options))}
-        mixtures = {name: Mixture(float(m["naive"]), float(m["lstm"])) for name, m in saved.items()}
-        prior = np.array(config["prior"], np.float64)
+        mixtures = {name: Mixture(_number(m["naive"]), _number(m["lstm"])) for name, m in saved.items()}
+        prior = np.array([_number(share) for share in config["prior"]])
         seen = {side: bundle.tensors[SEEN + side] for side in ("train", "valid")}
         training = dict(config["training"])
         tokeniser = Tokeniser.from_json(bundle.files["tokenizer.json"])
-        ngrams = json.loads(bundle.files["ngrams.json"])
+        ngrams = strict_json.parse(bundle.files["ngrams.json"], f"{bundle.path}/ngrams.json")
         tfidf = NgramScore.from_saved(ngrams["tfidf"], bundle.tensors, "tfidf")
         naive = (
             NgramScore.from_saved(ngrams["naive"], bundle.tensors, "naive") if options.parts.naive else None
@@ -133,6 +135,13 @@ def _parts(options: TextClassificationOptions) -> tuple[bool, bool]:
     return options.parts.naive, options.parts.lstm
 
 
+def _number(value: Any) -> float:
+    """A finite number as JSON has it: no text such as "nan", no truth value."""
+    if type(value) not in (int, float) or not math.isfinite(value):
+        raise ValueError(f"{strict_json.shown(value)} is no finite number")
+    return float(value)
+
+
 def _check_fits(model: TextModel, where: str) -> None:
     classes = len(model.classes)
     columns = {1, classes} if classes == 2 and not model.multilabel else {classes}
@@ -140,16 +149,20 @@ def _check_fits(model: TextModel, where: str) -> None:
     fits = (
         classes >= 1
         and all(isinstance(name, str) for name in model.classes)
-        and len(set(model.classes)) == classes
+        and sorted(set(model.classes)) == list(model.classes)
         and model.prior.shape == (classes,)
+        and bool(((model.prior >= 0) & (model.prior <= 1)).all())
+        and (model.multilabel or math.isclose(model.prior.sum(), 1, abs_tol=_ROUNDING))
         and bool(model.mixtures)
         and all(min(dataclasses.astuple(mixture)) >= 0 for mixture in model.mixtures.values())
         and all(len(score.bias) in columns for score in scores)
+        and all(hashes.dtype == np.int64 and hashes.ndim == 1 for hashes in model.seen.values())
     )
     if not fits:
         raise ModelFileError(
-            f"{where}: {classes} classes, a prior of {model.prior.shape}, mixtures {sorted(model.mixtures)} "
-            "and the n-gram scores do not fit together; train the model again"
+            f"{where}: {classes} classes, the prior {strict_json.shown(model.prior.tolist())}, mixtures "
+            f"{sorted(model.mixtures)}, the n-gram scores and the seen texts do not fit together; take a "
+            "fresh copy or train the model again"
         )
 
 

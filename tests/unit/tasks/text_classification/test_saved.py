@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from toy_texts import TINY, toy_texts
+from toy_texts import TINY, toy_several, toy_texts
 
 from holdfast.errors import ModelFileError
 from holdfast.model_file.format import Bundle, load_bundle, save_bundle
@@ -86,6 +86,28 @@ CHANGES: dict[str, Callable[[Any, Any, Any], None]] = {
     "a prior of two": put("config", "prior", value=[0.5, 0.5]),
     "a nested prior": put("config", "prior", value=[[0.3], [0.3], [0.4]]),
     "an endless prior": put("config", "prior", value=[0.5, 0.5, HUGE]),
+    **{
+        f"prior {value!r}": put("config", "prior", value=value)
+        for value in (
+            [5, -3, -1],
+            ["nan", "1", "0"],
+            ["0.3", "0.3", "0.4"],
+            [True, False, False],
+            [0.5, 0.5, 0.5],
+            [0, 0, 0],
+            [1.5, -0.25, -0.25],
+            "123",
+        )
+    },
+    **{
+        f"{name} weight {value!r}": put("config", "mixtures", "both", name, value=value)
+        for name in ("naive", "lstm")
+        for value in ("nan", "inf", "1", True, None, [1.0], -0.001)
+    },
+    "swapped classes": put("config", "classes", value=["kind1", "kind0", "kind2"]),
+    "no seen texts": put("tensors", "seen.train", value=REMOVED),
+    "seen texts of another type": put("tensors", "seen.train", value=np.zeros(3, np.float32)),
+    "seen texts of another shape": put("tensors", "seen.valid", value=np.zeros((3, 1), np.int64)),
     "unknown option": put(*OPTIONS, "network", "colour", value="red"),
     "unknown group": put(*OPTIONS, "colours", value={}),
     "option of another type": put(*OPTIONS, "network", "hidden", value="many"),
@@ -136,6 +158,35 @@ def test_a_damaged_file_is_refused(bundle: Bundle, tmp_path: Path, name: str, co
         (path / name).write_text(content)
     with pytest.raises(ModelFileError):
         load(path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('"tfidf": {', '"tfidf": {}, "tfidf": {', "the key 'tfidf' appears twice"),
+        ('"longest": 2', '"longest": 2, "more": NaN', "NaN is not a JSON number"),
+        ('"longest": 2', '"longest": 2, "more": 1e999', "too large"),
+        ('"longest": 2', '"longest": 2, "more": ' + "[" * 200 + "]" * 200, "levels deep"),
+    ],
+)
+def test_ngrams_are_read_strictly(bundle: Bundle, tmp_path: Path, old: str, new: str, says: str) -> None:
+    path = changed(bundle, tmp_path / "model", lambda config, tensors, ngrams: None)
+    content = (path / "ngrams.json").read_text()
+    assert old in content
+    (path / "ngrams.json").write_text(content.replace(old, new, 1))
+    with pytest.raises(ModelFileError, match=says) as caught:
+        load(path)
+    assert "ngrams.json" in str(caught.value)
+
+
+def test_the_prior_of_several_labels_need_not_sum_to_one(tmp_path: Path) -> None:
+    path = tmp_path / "several"
+    train("text-classification", toy_several(), path, **{**TINY, "epochs": 1, "label_separator": "|"})
+    bundle = load_bundle(path)
+    assert sum(bundle.config["prior"]) != pytest.approx(1)
+    load(path)
+    with pytest.raises(ModelFileError, match="prior"):
+        load(changed(bundle, tmp_path / "model", put("config", "prior", value=[0.5, 0.5, 1.5])))
 
 
 def test_a_tokeniser_of_another_size_is_refused(bundle: Bundle, tmp_path: Path) -> None:
