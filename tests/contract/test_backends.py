@@ -243,6 +243,55 @@ def test_every_output_and_gradient(backend: str, case: Case, dtype: torch.dtype)
             assert difference <= allowed, f"{name}: {difference:.3g} from float64, {allowed:.3g} allowed"
 
 
+def extreme(case: Case, dtype: torch.dtype, seed: int) -> Named:
+    """Units whose input or forget gate is far open or far shut, by its bias or by its weights."""
+    named = leaves(case, dtype, seed)
+    with torch.no_grad():
+        for name, value in named.items():
+            if name.startswith("bias_ih"):
+                value[:H] = torch.tensor([35000.0, -35000.0, 0.0, 35000.0, 0.0])
+                value[H : 2 * H] = torch.tensor([-35000.0, 35000.0, 0.0, 35000.0, 0.0])
+            if name.startswith("weight_ih"):
+                value[[2, H + 2]] = torch.tensor([[1e4], [-1e4]]).to(dtype)
+    return named
+
+
+EXTREME = [
+    Case("lstm", bidirectional=True, lengths=True, state=state, layers=layers)
+    for state, layers in itertools.product((False, True), (1, 2))
+]
+
+
+@pytest.mark.parametrize("dtype", [*DTYPES, torch.float16], ids=str)
+@pytest.mark.parametrize("case", EXTREME, ids=str)
+@pytest.mark.parametrize("backend", ["reference", "torch"])
+def test_padding_stays_frozen_however_large_the_pre_activations(
+    backend: str, case: Case, dtype: torch.dtype
+) -> None:
+    named = extreme(case, dtype, seed=0)
+    found = with_gradients(lambda given: by_backend(case, given, backend), named)
+    exactly = with_gradients(lambda given: by_hand(case, given), extreme(case, torch.float64, seed=0))
+    own = with_gradients(lambda given: by_hand(case, given), named)
+    for name, value in exactly.items():
+        allowed = max(2 * largest_difference(own[name], value), 8 * torch.finfo(dtype).eps)
+        difference = largest_difference(found[name], value)
+        assert difference <= allowed, f"{name}: {difference:.3g} from float64, {allowed:.3g} allowed"
+
+
+@pytest.mark.parametrize("state", [False, True])
+def test_padding_stays_frozen_under_autocast(state: bool) -> None:
+    case = Case("lstm", bidirectional=True, lengths=True, state=state)
+    named = leaves(case, torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        found, expected = by_backend(case, named, "torch"), by_backend(case, named, "reference")
+    empty = LENGTHS.index(0)
+    for name, value in expected.items():
+        assert found[name].isfinite().all()
+        # Values below 3 that round to 8 bits in each of 7 steps.
+        torch.testing.assert_close(found[name].float(), value.float(), rtol=0.0, atol=0.05)
+    assert torch.equal(found["c_n"][:, empty], expected["c_n"][:, empty])
+
+
 WITH_LENGTHS = [pair for pair in PAIRS if pair.values[1].lengths]  # type: ignore[union-attr]
 PLAIN = [pair for pair in PAIRS if not pair.values[1].lengths]  # type: ignore[union-attr]
 

@@ -52,17 +52,23 @@ def recurrence(
         return _run_packed(request, x, backend)
     chosen = choose(request, backend)
     if lengths is not None:
-        check_lengths(lengths, x.size(0), x.size(1))
-        request = _without_padding(request, x, lengths)
+        request = _without_padding(request, x, checked_lengths(lengths, x.size(0), x.size(1)))
     result = chosen.run(request)
     return replace(result, state=named_state(cell, result.state))
 
 
 def _without_padding(request: Request, x: Tensor, lengths: Tensor) -> Request:
     """Zeros in padding; lengths that leave no padding are dropped where asking costs no device stall."""
-    if lengths.device.type == "cpu" and bool((lengths == x.size(0)).all()):
+    if _readable(lengths) and bool((lengths == x.size(0)).all()):
         return replace(request, lengths=None)
-    return replace(request, x=torch.where(valid_steps(lengths, x.size(0), x.device), x, 0.0))
+    x = torch.where(valid_steps(lengths, x.size(0), x.device), x, 0.0)
+    return replace(request, x=x, lengths=lengths)
+
+
+def _readable(lengths: Tensor) -> bool:
+    """Whether Python may look at the values: no device stall, no break in a graph, none frozen into it."""
+    recorded = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    return lengths.device.type == "cpu" and not recorded
 
 
 def _run_packed(request: Request, x: PackedSequence, backend: str) -> Result:
@@ -86,24 +92,22 @@ def _permuted(state: tuple[Tensor, ...], indices: Tensor | None) -> tuple[Tensor
     return state if indices is None else tuple(part.index_select(1, indices) for part in state)
 
 
-def check_lengths(lengths: Tensor, steps: int, batch: int) -> None:
-    """Refuse lengths that do not fit the batch; their range is checked where that costs no device stall.
+def checked_lengths(lengths: Tensor, steps: int, batch: int) -> Tensor:
+    """Lengths as int64; their range is checked where Python may look at the values.
 
     Raises:
         InputError: not `[B]` integers from 0 to T.
     """
-    if lengths.dtype not in (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8):
+    if lengths.dtype == torch.bool or lengths.is_floating_point() or lengths.is_complex():
         raise InputError(f"lengths must be integers, got {lengths.dtype}")
     if lengths.shape != (batch,):
         raise InputError(f"lengths must have one entry per row, shape [{batch}], got {list(lengths.shape)}")
-    if (
-        lengths.device.type == "cpu"
-        and batch > 0
-        and not 0 <= int(lengths.min()) <= int(lengths.max()) <= steps
-    ):
+    lengths = lengths.to(torch.int64)
+    if _readable(lengths) and batch > 0 and not 0 <= int(lengths.min()) <= int(lengths.max()) <= steps:
         raise InputError(
             f"lengths must lie between 0 and T = {steps}, got {int(lengths.min())} to {int(lengths.max())}"
         )
+    return lengths
 
 
 class _Layer(Protocol):

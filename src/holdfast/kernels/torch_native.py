@@ -21,8 +21,11 @@ from holdfast.cells.lstm import LSTM
 from holdfast.cells.rnn import RNN
 from holdfast.kernels.interface import Request, Result, valid_steps
 
-# Far beyond any pre-activation, so that the sigmoid saturates exactly; a power of two that float16 holds.
-SATURATING = 2.0**15
+# Added to a pre-activation in padding so that its sigmoid is exactly 0 or 1, whatever the weights and inputs
+# make of it below this bound. It leaves room below the largest number, so that no sum overflows; float16 has
+# no such room and takes its largest number: an overflow to infinity is on the right side too.
+SATURATING = 2.0**100
+SATURATING_FLOAT16 = torch.finfo(torch.float16).max
 
 _WEIGHT_ORDER = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
 
@@ -87,8 +90,9 @@ def _fused(
     biased = "bias_ih" in weights[0][0]
     kind = torch.lstm if request.cell == LSTM else torch.rnn_tanh
     start = state if request.cell == LSTM else state[0]
-    # In training mode the call keeps what backward needs; dropout is 0 outside training anyway.
-    options = (flat, biased, len(weights), dropout, torch.is_grad_enabled(), len(weights[0]) == 2)
+    # In PyTorch's training mode the call drops and keeps what backward needs; dropout is 0 outside training.
+    train = request.dropout > 0 or torch.is_grad_enabled() or torch.jit.is_tracing()
+    options = (flat, biased, len(weights), dropout, train, len(weights[0]) == 2)
     arguments = (x, start, *options, False) if batch_sizes is None else (x, batch_sizes, start, *options)
     with _without_known_warnings(x, weights):
         output, *final = kind(*arguments)
@@ -187,12 +191,20 @@ def _fused_frozen(
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """One layer of the fused LSTM whose cell state does not change in padding."""
     hidden = request.hidden
-    frozen = x.new_tensor([-SATURATING, SATURATING, 0.0, 0.0]).repeat_interleave(hidden).unsqueeze(1)
+    bound = saturating(x)
+    frozen = x.new_tensor([-bound, bound, 0.0, 0.0]).repeat_interleave(hidden).unsqueeze(1)
     widened = [
         {**own, "weight_ih": torch.cat([own["weight_ih"], frozen.to(own["weight_ih"].dtype)], dim=1)}
         for own in weights
     ]
     return _fused(request, torch.cat([x, padding.flags], dim=2), [widened], state)
+
+
+def saturating(x: Tensor) -> float:
+    """The constant for the type that the call computes in, which autocast may change."""
+    device = x.device.type
+    dtypes = [x.dtype, torch.get_autocast_dtype(device)] if torch.is_autocast_enabled(device) else [x.dtype]
+    return SATURATING_FLOAT16 if torch.float16 in dtypes else SATURATING
 
 
 @contextmanager

@@ -197,4 +197,10 @@ class LSTM(Recurrent):
 
 
 def _as_tensor(lengths: Lengths | None) -> Tensor | None:
-    return lengths if lengths is None or isinstance(lengths, Tensor) else torch.as_tensor(lengths)
+    if lengths is None or isinstance(lengths, Tensor):
+        return lengths
+    try:
+        tensor = torch.as_tensor(lengths)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"lengths must be integers, one per row, got {lengths!r}") from error
+    return tensor if tensor.numel() else tensor.long()  # torch takes an empty list for floats

@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -79,13 +80,23 @@ def test_each_row_is_as_if_it_were_alone(cell: str) -> None:
             torch.testing.assert_close(part[:, b], own_part, rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize(
-    "kind", [list, tuple, torch.tensor, lambda values: torch.tensor(values, dtype=torch.int32)]
-)
-def test_lengths_of_any_integer_kind(kind: Any) -> None:
-    layer, x = double_layer(), draw(T, B, I)
+INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.uint16, torch.uint32)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("backend", ["torch", "reference"])
+@pytest.mark.parametrize("kind", [list, tuple, np.array, *INTEGERS], ids=str)
+def test_lengths_of_any_integer_kind(kind: Any, backend: str, bidirectional: bool) -> None:
+    layer, x = double_layer(backend=backend, bidirectional=bidirectional), draw(T, B, I)
     expected, _ = layer(x, lengths=torch.tensor([4, 6, 1]))
-    assert torch.equal(layer(x, lengths=kind([4, 6, 1]))[0], expected)
+    given = torch.tensor([4, 6, 1], dtype=kind) if isinstance(kind, torch.dtype) else kind([4, 6, 1])
+    assert torch.equal(layer(x, lengths=given)[0], expected)
+
+
+@pytest.mark.parametrize("backend", ["torch", "reference"])
+def test_an_empty_batch_has_no_lengths(backend: str) -> None:
+    output, (h, c) = LSTM(I, H, backend=backend)(torch.zeros(T, 0, I), lengths=[])
+    assert (output.shape, h.shape, c.shape) == ((T, 0, H), (1, 0, H), (1, 0, H))
 
 
 def test_full_lengths_are_the_dense_call_to_the_bit() -> None:
@@ -102,6 +113,10 @@ def test_full_lengths_are_the_dense_call_to_the_bit() -> None:
         ([6, -1, 2], "between 0 and T = 6, got -1 to 6"),
         ([6.0, 2.0, 1.0], "must be integers, got torch.float32"),
         ([True, True, False], "must be integers, got torch.bool"),
+        ([], r"shape \[3\], got \[0\]"),
+        (5, r"shape \[3\], got \[\]"),
+        ([6, [2], 1], r"must be integers, one per row, got \[6, \[2\], 1\]"),
+        (["6", "2", "1"], "must be integers, one per row, got "),
     ],
 )
 def test_lengths_that_do_not_fit_are_refused(lengths: Any, message: str) -> None:

@@ -5,6 +5,7 @@ With the torch backend both make the same calls, equal to the bit; the reference
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import io
 import itertools
@@ -164,6 +165,35 @@ def test_the_same_seed_draws_the_same_dropout(
     evaluated = results(ours.eval(), entering, None, [x])
     assert not torch.equal(evaluated["output"], expected["output"])
     check_same(evaluated, results(theirs.eval(), entering, None, [x]), to_the_bit=backend == "torch")
+
+
+MODES = {"grad": contextlib.nullcontext, "no_grad": torch.no_grad, "inference_mode": torch.inference_mode}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("kind", ["dense", "packed", "lengths"])
+@pytest.mark.parametrize("backend", ["torch", "reference"])
+def test_training_mode_drops_whether_or_not_gradients_are_wanted(mode: str, kind: str, backend: str) -> None:
+    theirs, ours = both(backend, num_layers=2, dropout=0.5, dtype=torch.float64)
+    x, lengths = draw(T, B, I), torch.tensor([2, 6, 5])
+    entering: Any = pack_padded_sequence(x, lengths, enforce_sorted=False) if kind == "packed" else x
+    given = {"lengths": lengths} if kind == "lengths" else {}
+
+    def run(layer: nn.Module, name: str) -> list[Tensor]:
+        torch.manual_seed(1)
+        with MODES[name]():
+            output, state = layer(entering, **(given if layer is ours else {}))
+        return [output.data, *state]
+
+    found = run(ours, mode)
+    # PyTorch's layer takes no lengths: there the call with gradients is the one to equal.
+    expected = run(ours, "grad") if kind == "lengths" else run(theirs, mode)
+    for one, other in zip(found, expected, strict=True):
+        if backend == "torch":
+            assert torch.equal(one, other)
+        else:
+            torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-13)
+    assert not torch.equal(found[0], run(ours.eval(), mode)[0])
 
 
 def test_dropout_with_lengths_drops_between_layers() -> None:
