@@ -1,8 +1,7 @@
 """tokenizer.json: how a fitted tokeniser is written down, and what is refused when it is read back.
 
 A JSON object with `format`, `version`, `options`, `vocabulary` (the tokens in the order of their ids, so an
-id
-can never be out of range) and `merges` (pairs of tokens, byte-pair level only).
+id can never be out of range) and `merges` (pairs of tokens, byte-pair level only).
 """
 
 from __future__ import annotations

@@ -41,9 +41,8 @@ class Tokeniser:
     """Turns texts into token ids; immutable once fitted.
 
     Id 0 is padding, id 1 an unknown token; the others follow by falling frequency in the training texts and
-    then
-    by text (byte-pair level: the characters, then the merges in order). The same texts and options give
-    the same tokeniser, in any order of the texts.
+    then by text (byte-pair level: the characters, then the merges in order). The same texts and options
+    give the same tokeniser, in any order of the texts.
     """
 
     pad_id: ClassVar[int] = 0

@@ -5,8 +5,7 @@ A word keeps its letters and digits together; a contraction becomes two tokens a
 without spaces are split into characters.
 
 Byte-pair encoding (Sennrich, Haddow and Birch 2016) merges characters inside such words; `▁` marks a piece
-that
-follows white space.
+that follows white space.
 """
 
 from __future__ import annotations
