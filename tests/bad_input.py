@@ -1,6 +1,6 @@
 """Data that cannot be used: each case builds a file or a folder and says what the one message must contain.
 
-The tests of the data room read them with `read_texts` and `check_training`; the tests of the command line
+The tests of the data room read them with `read_texts` and `check_enough`; the tests of the command line
 give the same paths to `holdfast train`.
 """
 

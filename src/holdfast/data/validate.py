@@ -19,32 +19,19 @@ IMBALANCE = 4.0
 _SCORED_TWICE = "scores are given with and without them"
 
 
-def check_training(
+def training_warnings(
     train: TextTable, valid: TextTable | None = None, test: TextTable | None = None
 ) -> list[str]:
     """Everything about the rows that a person should know before training.
 
     Args:
-        train: the rows to learn from, with labels.
-        valid: the rows that choose among models, if they are given apart.
+        train: the rows to learn from, which `check_enough` has let pass.
+        valid: the rows that choose among models.
         test: the rows that give the score, if there are any.
 
     Returns:
         Warnings, one sentence each: few rows, imbalance, repeated texts within and across the parts, one text
         with several labels, classes that a part lacks.
-
-    Raises:
-        DataError: there are no labels, fewer than two classes, a class with fewer than 3 rows, or a label in
-            another part that the training rows do not have.
-    """
-    check_enough(train)
-    return training_warnings(train, valid, test)
-
-
-def training_warnings(
-    train: TextTable, valid: TextTable | None = None, test: TextTable | None = None
-) -> list[str]:
-    """The warnings of `check_training`, for rows that have been checked and then split.
 
     Raises:
         DataError: a label in another part that the training rows do not have.

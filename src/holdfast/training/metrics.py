@@ -98,26 +98,6 @@ def multilabel_scores(probabilities: Array, targets: Array) -> dict[str, float]:
     return _defined(scores)
 
 
-def resampled(
-    metric: Metric, probabilities: Array, targets: Array, *, resamples: int = 1000, seed: int = 0
-) -> dict[str, Array]:
-    """Each score on each of `resamples` bootstrap draws of the rows.
-
-    The draws depend on the number of rows, `resamples` and `seed` alone, so two predictors see the same ones.
-
-    Args:
-        metric: `classification_scores`, `multilabel_scores`, or any function of the same form (slower).
-        probabilities: `[N, K]`.
-        targets: `[N]` or `[N, K]`, as `metric` wants.
-        resamples: how many draws.
-        seed: of the draws.
-
-    Returns:
-        For each score `[resamples]` values; NaN where a draw cannot define it.
-    """
-    return resampled_together(metric, {"": probabilities}, targets, resamples=resamples, seed=seed)[""]
-
-
 def resampled_together(
     metric: Metric,
     probabilities: Mapping[str, Array],
@@ -126,7 +106,21 @@ def resampled_together(
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, dict[str, Array]]:
-    """`resampled` for several predictors, by name; the rows are drawn once for all of them."""
+    """Each score of several predictors on each of `resamples` bootstrap draws of the rows.
+
+    The rows are drawn once for all predictors; the draws depend on the number of rows, `resamples` and
+    `seed` alone.
+
+    Args:
+        metric: `classification_scores`, `multilabel_scores`, or any function of the same form (slower).
+        probabilities: `[N, K]` of each predictor, by name.
+        targets: `[N]` or `[N, K]`, as `metric` wants.
+        resamples: how many draws.
+        seed: of the draws.
+
+    Returns:
+        For each predictor and score `[resamples]` values; NaN where a draw cannot define it.
+    """
     scorers = {name: _scorer(metric, array, targets) for name, array in probabilities.items()}
     draws: dict[str, list[dict[str, float]]] = {name: [] for name in scorers}
     for weights in _weights(len(targets), resamples, seed):
@@ -137,55 +131,23 @@ def resampled_together(
     return {name: _columns(values) for name, values in draws.items()}
 
 
-def interval(
-    metric: Metric, probabilities: Array, targets: Array, *, resamples: int = 1000, seed: int = 0
-) -> dict[str, tuple[float, float]]:
-    """95 % percentile bootstrap interval of each score; arguments as for `resampled`.
-
-    Returns:
-        For each score that at least one draw defines: the 2.5 % and the 97.5 % quantile.
-    """
-    draws = resampled(metric, probabilities, targets, resamples=resamples, seed=seed)
-    ends = {name: bounds(values) for name, values in draws.items()}
-    return {name: (low, high) for name, (low, high) in ends.items() if low is not None and high is not None}
-
-
-def paired_difference(
-    probabilities_a: Array,
-    probabilities_b: Array,
-    targets: Array,
-    *,
-    metric: Metric | None = None,
-    resamples: int = 1000,
-    seed: int = 0,
-) -> dict[str, dict[str, Any]]:
-    """How much better a scores than b, with a 95 % interval from the same draws for both.
-
-    Args:
-        probabilities_a: `[N, K]`, of the first predictor.
-        probabilities_b: `[N, K]`, of the second.
-        targets: `[N]`, or `[N, K]` for several labels per row.
-        metric: by default `classification_scores` or `multilabel_scores`, as the targets are.
-        resamples: how many draws.
-        seed: of the draws.
-
-    Returns:
-        For each score `{"value": a - b, "ci95": [low, high]}`.
-    """
-    if metric is None:
-        metric = classification_scores if np.ndim(targets) == 1 else multilabel_scores
-    both = {"a": np.asarray(probabilities_a), "b": np.asarray(probabilities_b)}
-    draws = resampled_together(metric, both, targets, resamples=resamples, seed=seed)
-    return differences(metric(both["a"], targets), metric(both["b"], targets), draws["a"], draws["b"])
-
-
 def differences(
     scores_a: Mapping[str, float],
     scores_b: Mapping[str, float],
     draws_a: Mapping[str, Array],
     draws_b: Mapping[str, Array],
 ) -> dict[str, dict[str, Any]]:
-    """`paired_difference` from scores and draws that are already there."""
+    """How much better a scores than b, with a 95 % interval from the same draws for both.
+
+    Args:
+        scores_a: the scores of the first predictor.
+        scores_b: the scores of the second.
+        draws_a: those of the first on each draw, as `resampled_together` gives them.
+        draws_b: those of the second on the same draws.
+
+    Returns:
+        For each score of both `{"value": a - b, "ci95": [low, high]}`.
+    """
     result = {}
     for name in scores_a:
         if name in scores_b and name in draws_a and name in draws_b:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.data.table import read_texts
-from holdfast.data.validate import check_training
+from holdfast.data.validate import check_enough, training_warnings
 from holdfast.errors import DataError
 
 
@@ -20,7 +20,7 @@ from holdfast.errors import DataError
 def test_is_refused_with_one_clear_message(case: BadInput, tmp_path: Path) -> None:
     path = case.make(tmp_path)
     with pytest.raises(DataError) as caught:
-        check_training(read_texts(path, **case.options))
+        check_enough(read_texts(path, **case.options))
     message = str(caught.value)
     assert path.name in message
     for fragment in case.says:
@@ -36,7 +36,8 @@ def test_the_good_rows_are_good(tmp_path: Path) -> None:
     path.write_text(csv_text())
     table = read_texts(path)
     assert list(zip(table.texts, table.labels or [], strict=True)) == GOOD_ROWS
-    assert check_training(table) == [
+    check_enough(table)
+    assert training_warnings(table) == [
         f"{path}: classes with fewer than 20 rows are learnt badly: 'negative' (6), 'positive' (6)"
     ]
 

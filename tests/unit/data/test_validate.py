@@ -4,7 +4,7 @@ import pytest
 
 from holdfast.data.duplicates import duplicated_in, same_text_key, text_groups
 from holdfast.data.table import TextTable, read_texts
-from holdfast.data.validate import check_training
+from holdfast.data.validate import check_enough, training_warnings
 from holdfast.errors import DataError
 from holdfast.features.tokens import Tokeniser, TokenOptions
 
@@ -17,20 +17,24 @@ def table(texts: list[str], labels: list[str]) -> TextTable:
     return read_texts((texts, labels))
 
 
+def warnings_of(train: TextTable, valid: TextTable | None = None, test: TextTable | None = None) -> list[str]:
+    check_enough(train)
+    return training_warnings(train, valid, test)
+
+
 def balanced(count: int = 20) -> TextTable:
     return table([f"text number {n}" for n in range(2 * count)], ["a", "b"] * count)
 
 
 def test_clean_rows_give_no_warning() -> None:
     assert (
-        check_training(balanced(), table(["one", "two"], ["a", "b"]), table(["three", "four"], ["a", "b"]))
-        == []
+        warnings_of(balanced(), table(["one", "two"], ["a", "b"]), table(["three", "four"], ["a", "b"])) == []
     )
 
 
 def test_imbalance_and_few_rows_are_said() -> None:
     rows = table([f"text {n}" for n in range(105)], ["a"] * 100 + ["b"] * 5)
-    assert check_training(rows) == [
+    assert warnings_of(rows) == [
         f"{LISTS}: classes with fewer than 20 rows are learnt badly: 'b' (5)",
         f"{LISTS}: the classes are imbalanced: 'a' has 100 rows, 'b' 5; judge by F1, not by accuracy alone",
     ]
@@ -38,7 +42,7 @@ def test_imbalance_and_few_rows_are_said() -> None:
 
 def test_repeated_and_contradicting_texts_are_said_with_rows() -> None:
     texts = [f"text number {n}" for n in range(40)] + ["Text  number 0", "text number 0", "text number 1"]
-    repeated, contradicting = check_training(table(texts, ["a", "b"] * 20 + ["a", "a", "a"]))
+    repeated, contradicting = warnings_of(table(texts, ["a", "b"] * 20 + ["a", "a", "a"]))
     assert repeated == (
         f"{LISTS}: 3 rows repeat a text of another row (such as rows 1, 41, 42); the same texts are kept on "
         "one side of every split"
@@ -51,7 +55,7 @@ def test_repeated_and_contradicting_texts_are_said_with_rows() -> None:
 def test_texts_shared_by_two_parts_are_said() -> None:
     train, valid = balanced(), table(["text number 3", "new"], ["b", "a"])
     test = table(["new", "TEXT number 4", "other"], ["a", "a", "a"])
-    assert check_training(train, valid, test) == [
+    assert warnings_of(train, valid, test) == [
         f"{LISTS}: 1 of 2 texts also occur in the training rows (row 1); {CHOICES}",
         f"{LISTS}: 1 of 3 texts also occur in the training rows (row 2); {SCORES}",
         f"{LISTS}: the test rows have no row of class 'b'",
@@ -63,7 +67,7 @@ def test_texts_repeated_within_a_part_are_said() -> None:
     valid = table(["one", "two", "ONE"], ["a", "b", "a"])
     test = table(["x", "y", "x", "z", "y"], ["a", "b", "b", "a", "b"])
     rows = "rows repeat a text of another of them (such as rows 1, 3); each counts"
-    *repeats, contradiction = check_training(balanced(), valid, test)
+    *repeats, contradiction = warnings_of(balanced(), valid, test)
     assert repeats == [f"{LISTS}: 1 of the validation {rows}", f"{LISTS}: 2 of the test {rows}"]
     assert contradiction == (
         f"{LISTS}: 1 texts of the test rows occur with different labels (such as rows 1, 3); no model can "
@@ -74,21 +78,21 @@ def test_texts_repeated_within_a_part_are_said() -> None:
 def test_a_label_that_training_lacks_is_refused() -> None:
     train = table([f"text {n}" for n in range(6)], ["good", "bad"] * 3)
     with pytest.raises(DataError, match=r"row 2: label 'goood' does not occur.*Did you mean 'good'\?"):
-        check_training(train, None, table(["x", "y"], ["good", "goood"]))
+        warnings_of(train, None, table(["x", "y"], ["good", "goood"]))
 
 
 def test_rows_without_labels_are_refused() -> None:
     with pytest.raises(DataError, match="read without labels"):
-        check_training(read_texts(["a", "b"], need_labels=False))
+        warnings_of(read_texts(["a", "b"], need_labels=False))
 
 
 def test_several_labels_are_counted_one_by_one() -> None:
     few = read_texts((["a", "b", "c"], ["x", "x", "x"]), label_separator="|")
-    assert check_training(few) == [f"{LISTS}: classes with fewer than 20 rows are learnt badly: 'x' (3)"]
+    assert warnings_of(few) == [f"{LISTS}: classes with fewer than 20 rows are learnt badly: 'x' (3)"]
     with pytest.raises(DataError, match="rows 1, 3: class 'y' has 2"):
-        check_training(read_texts((["a", "b", "c", "d"], ["x|y", "x", "x|y", "x"]), label_separator="|"))
+        warnings_of(read_texts((["a", "b", "c", "d"], ["x|y", "x", "x|y", "x"]), label_separator="|"))
     with pytest.raises(DataError, match="none of the 2 rows has a label"):
-        check_training(read_texts((["a", "b"], ["", ""]), label_separator="|"))
+        warnings_of(read_texts((["a", "b"], ["", ""]), label_separator="|"))
 
 
 def test_the_same_text_differs_in_case_and_white_space_only() -> None:

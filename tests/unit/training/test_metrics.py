@@ -10,12 +10,12 @@ import pytest
 from sklearn import metrics as sk
 
 from holdfast.training.metrics import (
+    Metric,
     bounds,
     classification_scores,
-    interval,
+    differences,
     multilabel_scores,
-    paired_difference,
-    resampled,
+    resampled_together,
 )
 from holdfast.training.weighted_scores import (
     auroc_weighter,
@@ -26,6 +26,22 @@ from holdfast.training.weighted_scores import (
 
 Array = np.ndarray[Any, Any]
 ROUNDING = 1e-12  # sums of a few hundred float64 in another order
+
+
+def resampled(metric: Metric, probabilities: Array, targets: Array, **options: int) -> dict[str, Array]:
+    return resampled_together(metric, {"one": probabilities}, targets, **options)["one"]
+
+
+def interval(metric: Metric, probabilities: Array, targets: Array, **options: int) -> dict[str, Any]:
+    draws = resampled(metric, probabilities, targets, **options)
+    return {name: bounds(values) for name, values in draws.items()}
+
+
+def paired_difference(
+    metric: Metric, first: Array, second: Array, targets: Array, **options: int
+) -> dict[str, dict[str, Any]]:
+    draws = resampled_together(metric, {"a": first, "b": second}, targets, **options)
+    return differences(metric(first, targets), metric(second, targets), draws["a"], draws["b"])
 
 
 def single(rows: int, classes: int, seed: int = 0, decimals: int = 2) -> tuple[Array, Array]:
@@ -139,9 +155,8 @@ def test_one_class_has_no_auroc_and_no_nan() -> None:
     scores = classification_scores(probabilities, np.zeros(20, dtype=int))
     assert "auroc" not in scores
     assert np.isfinite(list(scores.values())).all()
-    assert "auroc" not in interval(
-        classification_scores, probabilities, np.zeros(20, dtype=int), resamples=20
-    )
+    ends = interval(classification_scores, probabilities, np.zeros(20, dtype=int), resamples=20)
+    assert ends["auroc"] == (None, None)
 
 
 def test_draws_without_one_class_are_left_out_of_the_interval() -> None:
@@ -164,7 +179,7 @@ def test_a_label_that_nobody_has_or_gets_is_left_out() -> None:
 def test_one_row() -> None:
     result = interval(classification_scores, np.array([[0.3, 0.7]]), np.array([1]), resamples=10)
     assert result["accuracy"] == (1.0, 1.0)
-    assert "auroc" not in result
+    assert result["auroc"] == (None, None)
 
 
 def test_interval_of_accuracy_is_the_binomial_one() -> None:
@@ -204,13 +219,13 @@ def test_same_seed_same_interval_and_any_function_is_accepted() -> None:
 
 def test_paired_difference_uses_the_same_draws() -> None:
     probabilities, targets = single(500, 2)
-    same = paired_difference(probabilities, probabilities, targets, resamples=100)
+    same = paired_difference(classification_scores, probabilities, probabilities, targets, resamples=100)
     assert all(entry == {"value": 0.0, "ci95": [0.0, 0.0]} for entry in same.values())
     # b is a with ten right rows turned wrong: always worse, and never by much more than 2 points
     worse = probabilities.copy()
     right = np.flatnonzero(probabilities.argmax(axis=1) == targets)[:10]
     worse[right] = probabilities[right, ::-1]
-    entry = paired_difference(probabilities, worse, targets, resamples=500)["accuracy"]
+    entry = paired_difference(classification_scores, probabilities, worse, targets, resamples=500)["accuracy"]
     assert entry["value"] == pytest.approx(0.02)
     low, high = entry["ci95"]
     assert 0 < low < 0.02 < high < 0.04
@@ -220,7 +235,9 @@ def test_paired_difference_uses_the_same_draws() -> None:
 
 def test_paired_difference_of_several_labels() -> None:
     probabilities, targets = several(60, 3)
-    result = paired_difference(probabilities, np.zeros_like(probabilities), targets, resamples=50)
+    result = paired_difference(
+        multilabel_scores, probabilities, np.zeros_like(probabilities), targets, resamples=50
+    )
     assert result["micro_f1"]["value"] == multilabel_scores(probabilities, targets)["micro_f1"]
 
 

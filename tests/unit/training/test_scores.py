@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from holdfast.errors import ModelFileError
-from holdfast.training.metrics import classification_scores, interval, paired_difference
+from holdfast.training.metrics import bounds, classification_scores, differences, resampled_together
 from holdfast.training.scores import ScoreTable, data_hash
 from holdfast.training.verdict import Score, outcome, sentences
 
@@ -40,9 +40,10 @@ def test_values_intervals_and_differences_are_those_of_the_metrics() -> None:
     assert scores.model == "both"
     assert scores.metrics == ["accuracy", "macro_f1", "f1", "auroc", "calibration_error"]
     values = classification_scores(naive, targets)
-    ends = interval(classification_scores, naive, targets, resamples=200)
-    assert scores.predictors["naive"] == {name: (values[name], *ends[name]) for name in values}
-    compared = paired_difference(both, naive, targets, resamples=200)
+    predictors = {"naive": naive, "both": both}
+    draws = resampled_together(classification_scores, predictors, targets, resamples=200)
+    assert scores.predictors["naive"] == {n: (values[n], *bounds(draws["naive"][n])) for n in values}
+    compared = differences(classification_scores(both, targets), values, draws["both"], draws["naive"])
     assert scores.differences["naive"] == {n: (d["value"], *d["ci95"]) for n, d in compared.items()}
     assert list(scores.differences) == ["majority", "naive"]
 
