@@ -73,7 +73,8 @@ class Lines(Listener):
         self.printed = time.monotonic()
         self.console.print(
             f"epoch {row.epoch}/{self.epochs}: train loss {row.train_loss:.3f}, "
-            f"valid loss {row.valid_loss:.3f}, accuracy {100 * row.valid_accuracy:.1f} %, clipped {100 * row.clipped_share:.0f} %"
+            f"valid loss {row.valid_loss:.3f}, "
+            f"accuracy {100 * row.valid_accuracy:.1f} %, clipped {100 * row.clipped_share:.0f} %"
         )
 
     def done(self, epoch: int, step: int) -> int:
