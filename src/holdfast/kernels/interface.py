@@ -116,3 +116,8 @@ def valid_steps(lengths: Tensor, steps: int, device: torch.device) -> Tensor:
     """`[T, B, 1]`: true where a step is within its row's length."""
     time = torch.arange(steps, device=device).unsqueeze(1)
     return (time < lengths.to(device)).unsqueeze(2)
+
+
+def being_traced() -> bool:
+    """Whether `torch.jit.trace` records this call."""
+    return bool(torch.jit.is_tracing())  # type: ignore[attr-defined, no-untyped-call]

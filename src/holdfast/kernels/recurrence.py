@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import PackedSequence
 from holdfast.cells import Cell
 from holdfast.errors import InputError
 from holdfast.kernels.choose import choose, explanation
-from holdfast.kernels.interface import Request, Result, Weights, named_state, valid_steps
+from holdfast.kernels.interface import Request, Result, Weights, being_traced, named_state, valid_steps
 
 
 def recurrence(
@@ -67,7 +67,7 @@ def _without_padding(request: Request, x: Tensor, lengths: Tensor) -> Request:
 
 def _readable(lengths: Tensor) -> bool:
     """Whether Python may look at the values: no device stall, no break in a graph, none frozen into it."""
-    recorded = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    recorded = torch.compiler.is_compiling() or being_traced()
     return lengths.device.type == "cpu" and not recorded
 
 

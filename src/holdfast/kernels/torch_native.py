@@ -19,7 +19,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from holdfast.cells.lstm import LSTM
 from holdfast.cells.rnn import RNN
-from holdfast.kernels.interface import Request, Result, valid_steps
+from holdfast.kernels.interface import Request, Result, being_traced, valid_steps
 
 # Added to a pre-activation in padding so that its sigmoid is exactly 0 or 1, whatever the weights and inputs
 # make of it below this bound. It leaves room below the largest number, so that no sum overflows; float16 has
@@ -91,7 +91,7 @@ def _fused(
     kind = torch.lstm if request.cell == LSTM else torch.rnn_tanh
     start = state if request.cell == LSTM else state[0]
     # In PyTorch's training mode the call drops and keeps what backward needs; dropout is 0 outside training.
-    train = request.dropout > 0 or torch.is_grad_enabled() or torch.jit.is_tracing()
+    train = request.dropout > 0 or torch.is_grad_enabled() or being_traced()
     options = (flat, biased, len(weights), dropout, train, len(weights[0]) == 2)
     arguments = (x, start, *options, False) if batch_sizes is None else (x, batch_sizes, start, *options)
     with _without_known_warnings(x, weights):

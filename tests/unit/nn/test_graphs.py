@@ -57,6 +57,9 @@ def test_a_call_is_one_graph(cell: str, lengths: Tensor | None) -> None:
     layer, x = LSTM(I, H, 2, bidirectional=True, cell=cell), torch.randn(T, B, I)
     found = torch.compile(layer, backend="eager", fullgraph=True)(x, lengths=lengths)[0]
     torch.testing.assert_close(found, layer(x, lengths=lengths)[0])
+    with torch.no_grad():
+        again = torch.compile(layer, backend="eager", fullgraph=True)(x, lengths=lengths)[0]
+    torch.testing.assert_close(again, found)
 
 
 @pytest.mark.parametrize("cell", ["lstm", "peephole", "rnn"])
