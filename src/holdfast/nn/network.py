@@ -33,6 +33,9 @@ class NetworkOptions(Options):
     embedding_dropout: float = option(
         0.5, "dropout on the numbers of a token's vector", at_least=0, at_most=0.99
     )
+    type_dropout: float = option(
+        0.0, "dropout of whole words from the table, as in AWD-LSTM", at_least=0, at_most=0.99
+    )
     input_dropout: float = option(
         0.0, "locked dropout on the input of the first layer", at_least=0, at_most=0.99
     )
@@ -60,6 +63,7 @@ class TextNetwork(nn.Module):
             options.embedding,
             dropout=options.embedding_dropout,
             word_dropout=options.word_dropout,
+            type_dropout=options.type_dropout,
         )
         self.encoder = Encoder(
             options.embedding,

@@ -56,6 +56,35 @@ def test_embedding_dropout_drops_single_numbers_and_scales_the_others() -> None:
     assert (vectors == 0).float().mean().item() == pytest.approx(0.25, abs=0.02)
 
 
+def test_type_dropout_drops_a_word_everywhere_in_the_batch_and_scales_the_others() -> None:
+    embedding = TokenEmbedding(2000, 3, type_dropout=0.4).train()
+    with torch.no_grad():
+        embedding.weight.fill_(3.0)
+    tokens = torch.arange(1, 2000).repeat(3, 1)
+    vectors = embedding(tokens)
+    assert torch.equal(vectors, vectors[:1, :, :1].expand_as(vectors))
+    torch.testing.assert_close(vectors.unique(), torch.tensor([0.0, 5.0]))
+    # 2,000 draws have a standard error of 0.011
+    assert (vectors[0, :, 0] == 0).float().mean().item() == pytest.approx(0.4, abs=0.05)
+    assert not torch.equal(vectors, embedding(tokens))
+
+
+def test_a_dropped_word_gets_no_gradient_and_the_others_the_scaled_one() -> None:
+    embedding = TokenEmbedding(50, 3, type_dropout=0.5).train()
+    with torch.no_grad():
+        embedding.weight.fill_(1.0)
+    vectors = embedding(torch.arange(1, 50)[:, None])
+    vectors.sum().backward()
+    assert torch.equal(embedding.weight.grad[1:], vectors[:, 0].detach())
+
+
+def test_without_dropout_no_random_number_is_drawn() -> None:
+    embedding = TokenEmbedding(9, 2).train()
+    before = torch.get_rng_state()
+    embedding(torch.tensor([[2, 3], [4, 0]]))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_at_evaluation_nothing_is_dropped() -> None:
     embedding = marked(TokenEmbedding(9, 2, dropout=0.9, word_dropout=0.9)).eval()
     tokens = torch.randint(0, 9, (40, 40))

@@ -40,6 +40,7 @@ def test_every_option_reaches_its_place() -> None:
         pooling=("last", "mean"),
         word_dropout=0.11,
         embedding_dropout=0.12,
+        type_dropout=0.16,
         input_dropout=0.13,
         layer_dropout=0.14,
         output_dropout=0.15,
@@ -47,7 +48,8 @@ def test_every_option_reaches_its_place() -> None:
     )
     network = TextNetwork(9, 2, options)
     assert network.embedding.weight.shape == (9, 6)
-    assert (network.embedding.word_dropout, network.embedding.dropout) == (0.11, 0.12)
+    embedding = network.embedding
+    assert (embedding.word_dropout, embedding.dropout, embedding.type_dropout) == (0.11, 0.12, 0.16)
     assert [dropout.p for dropout in network.encoder.dropouts] == [0.13, 0.14, 0.14]
     assert [layer.cell.name for layer in network.encoder.layers] == ["peephole"] * 3
     assert {layer.hidden_size for layer in network.encoder.layers} == {4}
