@@ -25,7 +25,7 @@ class Encoder(nn.Module):
         bidirectional: whether each layer also reads backwards.
         cell: name of the cell, see `holdfast.cells`.
         dropouts: probabilities of locked dropout, on the input of the first layer and between layers.
-        weight_drop: dropout on the recurrent weights, one mask per layer and window.
+        weight_drop: dropout on the recurrent weights, one mask per layer for all windows of a call.
         window: steps after which the gradient is cut.
     """
 
@@ -76,10 +76,10 @@ class Encoder(nn.Module):
         if x.shape[0] <= self.window:
             output, _ = layer(x, lengths=lengths)
             return cast(Tensor, output)
-        state, outputs = None, []
+        state, outputs, weights = None, [], cast(LSTM, layer).drawn_weights()
         for start in range(0, x.shape[0], self.window):
             left = (lengths - start).clamp(0, self.window)
-            output, state = layer(x[start : start + self.window], state, lengths=left)
+            output, state = layer(x[start : start + self.window], state, lengths=left, weights=weights)
             outputs.append(output)
             state = self._carry(state)
         return torch.cat(outputs)

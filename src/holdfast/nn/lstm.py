@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from holdfast.errors import InputError
-from holdfast.kernels import Request, Result, recurrence
+from holdfast.kernels import Request, Result, Weights, recurrence
 from holdfast.nn.recurrent import Recurrent
 
 Lengths = Tensor | Sequence[int]
@@ -31,7 +31,9 @@ class LSTM(Recurrent):
     """A drop-in for `torch.nn.LSTM` that also runs other cells, takes lengths and shows its gates.
 
     Arguments, parameter names and order, first values under a seed, results, dropout masks and
-    `state_dict` are those of `torch.nn.LSTM`.
+    `state_dict` are those of `torch.nn.LSTM`; so are `all_weights`, `mode` and `_flat_weights`, to read but
+    not to set. `torch.compile`, `torch.export` and `torch.jit.trace` take the layer, and in what they record
+    lengths are not checked against T. TorchScript (`torch.jit.script`) is not promised.
 
     Args:
         input_size: I, the features of each step.
@@ -67,6 +69,7 @@ class LSTM(Recurrent):
         *,
         lengths: Lengths | None = None,
         return_trace: bool = False,
+        weights: Weights | None = None,
     ) -> tuple[Tensor | PackedSequence, States] | tuple[Tensor | PackedSequence, States, Trace]:
         """Run the layers over a batch of sequences.
 
@@ -79,6 +82,8 @@ class LSTM(Recurrent):
                 the output, without gradient; the returned state is the one after the last valid step. The
                 reverse direction starts at the last valid step. A row of length 0 keeps its state.
             return_trace: also return what happened inside.
+            weights: the parameters to run with, `self.drawn_weights()` when None; calls that are given the
+                same ones share the mask of `weight_drop`.
 
         Returns:
             `(output, state)` or `(output, state, trace)`. The output is `[T, B, D*(P or H)]` in the layout of
@@ -96,7 +101,7 @@ class LSTM(Recurrent):
         result = recurrence(
             self.cell,
             call.x,
-            self.weights(),
+            self.drawn_weights() if weights is None else weights,
             call.state,
             call.lengths,
             dropout=self.dropout if self.training else 0.0,

@@ -111,17 +111,33 @@ class Recurrent(nn.Module):
         """The parameters per layer and direction, in PyTorch's order."""
         return [[getattr(self, name + suffix) for name in self._matrices] for _, suffix in self._suffixes()]
 
-    def weights(self) -> Weights:
-        """The parameters as the kernels take them: per layer, per direction, by name without suffix.
+    @property
+    def _flat_weights(self) -> list[Tensor]:
+        """The same in one list; some libraries read it from PyTorch's layer."""
+        return [weight for own in self.all_weights for weight in own]
 
-        In training each call draws its own mask of dropped recurrent weights where `weight_drop` is above 0.
-        """
+    @property
+    def mode(self) -> str:
+        """What PyTorch's layers call it: `"LSTM"`, `"RNN_TANH"`; another cell's own name in capitals."""
+        return {"rnn": "RNN_TANH"}.get(self.cell.name, self.cell.name.upper())
+
+    def weights(self) -> Weights:
+        """The parameters as the kernels take them: per layer, per direction, by name without suffix."""
         names = [*self._matrices, *(own.name for own in self.cell.parameters)]
         flat = [{name: getattr(self, name + suffix) for name in names} for _, suffix in self._suffixes()]
-        if self.training and self.weight_drop > 0:
-            for own in flat:
-                own["weight_hh"] = functional.dropout(own["weight_hh"], self.weight_drop)
         return [flat[start : start + self.directions] for start in range(0, len(flat), self.directions)]
+
+    def drawn_weights(self) -> Weights:
+        """The same, in training with a new mask of dropped recurrent weights where `weight_drop` is set."""
+        if not self.training or self.weight_drop == 0:
+            return self.weights()
+        return [
+            [
+                {**own, "weight_hh": functional.dropout(own["weight_hh"], self.weight_drop)}
+                for own in directions
+            ]
+            for directions in self.weights()
+        ]
 
     def reset_parameters(self) -> None:
         """Draw every parameter from U(-1/sqrt(H), 1/sqrt(H)), in order of registration, as PyTorch does."""
@@ -131,7 +147,7 @@ class Recurrent(nn.Module):
 
     def flatten_parameters(self) -> None:
         """Lay the parameters out in one piece where cuDNN runs them; elsewhere there is nothing to do."""
-        flat = [weight for own in self.all_weights for weight in own]
+        flat = self._flat_weights
         if self.cell.name not in _CUDNN_MODES or not _flattable(flat):
             return
         with torch.cuda.device(flat[0].device), torch.no_grad():

@@ -225,6 +225,8 @@ def test_parameters_state_dict_and_first_values(options: dict[str, Any]) -> None
     back = nn.LSTM(I, H, **options)
     back.load_state_dict(ours.state_dict())
     assert torch.equal(back(x)[0], theirs(x)[0])
+    for mine, yours in zip(ours._flat_weights, theirs._flat_weights, strict=True):
+        assert torch.equal(mine, yours)
     for mine, yours in zip(ours.all_weights, theirs.all_weights, strict=True):
         for one, other in zip(mine, yours, strict=True):
             assert torch.equal(one, other)
@@ -241,6 +243,12 @@ def test_parameters_state_dict_and_first_values(options: dict[str, Any]) -> None
 def test_it_describes_itself_as_torch_does(options: dict[str, Any]) -> None:
     theirs, ours = both(**options)
     assert repr(ours) == repr(theirs)
+
+
+def test_the_mode_is_torchs() -> None:
+    assert LSTM(I, H).mode == nn.LSTM(I, H).mode
+    assert LSTM(I, H, cell="rnn").mode == nn.RNN(I, H).mode
+    assert LSTM(I, H, cell="peephole").mode == "PEEPHOLE"
 
 
 def test_evaluation_mode_differentiates_too() -> None:

@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch.nn import functional
 
+import holdfast
 from holdfast.errors import ConfigError
+from holdfast.nn.encoder import Encoder
 from holdfast.nn.lstm import LSTM
 
 
@@ -54,3 +56,30 @@ def test_a_wrong_probability_is_refused(probability: float) -> None:
 def test_is_shown_when_it_is_used() -> None:
     assert "weight_drop=0.5" in repr(LSTM(3, 5, weight_drop=0.5))
     assert "weight_drop" not in repr(LSTM(3, 5))
+
+
+def test_explain_draws_no_random_number() -> None:
+    layer = LSTM(3, 5, 2, weight_drop=0.5, dropout=0.5)
+    before = torch.get_rng_state()
+    holdfast.explain(layer, torch.zeros(6, 2, 3), lengths=torch.tensor([6, 4]))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_calls_with_the_same_weights_share_the_mask() -> None:
+    layer, x = LSTM(3, 5, weight_drop=0.5), torch.randn(6, 2, 3)
+    weights = layer.drawn_weights()
+    first, again, other = layer(x, weights=weights)[0], layer(x, weights=weights)[0], layer(x)[0]
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_the_windows_of_a_sequence_share_the_mask() -> None:
+    x, lengths = torch.randn(9, 2, 3, dtype=torch.float64), torch.tensor([9, 7])
+    outputs = []
+    for window in (3, 99):
+        torch.manual_seed(3)
+        made = Encoder(3, 4, layers=2, bidirectional=False, weight_drop=0.5, window=window).double()
+        torch.manual_seed(5)
+        outputs.append(made.train()(x, lengths))
+    # float64, the same sums in another blocking
+    torch.testing.assert_close(*outputs, rtol=1e-12, atol=1e-14)
