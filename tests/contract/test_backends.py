@@ -15,6 +15,7 @@ from functools import cache, partial
 
 import pytest
 import torch
+from tolerance import allowed_difference, largest_difference
 from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
@@ -171,10 +172,6 @@ def with_gradients(run: Callable[[Named], Named], named: Named) -> Named:
     return {name: value.detach().double() for name, value in found.items()}
 
 
-def largest_difference(found: Tensor, exact: Tensor) -> float:
-    return float((found - exact).abs().max() / exact.abs().max().clamp(min=1e-30))
-
-
 SEEDS = (0, 1)
 
 
@@ -238,7 +235,7 @@ def test_every_output_and_gradient(backend: str, case: Case, dtype: torch.dtype)
         found = with_gradients(lambda named: by_backend(case, named, backend), leaves(case, dtype, seed))
         assert found.keys() == exact(case, seed).keys()
         for name, value in exact(case, seed).items():
-            allowed = max(2 * rounding_errors(case, dtype)[name], 8 * torch.finfo(dtype).eps)
+            allowed = allowed_difference(rounding_errors(case, dtype)[name], dtype)
             difference = largest_difference(found[name], value)
             assert difference <= allowed, f"{name}: {difference:.3g} from float64, {allowed:.3g} allowed"
 
@@ -273,7 +270,7 @@ def test_padding_stays_frozen_however_large_the_pre_activations(
     exactly = with_gradients(lambda given: by_hand(case, given), extreme(case, torch.float64, seed=0))
     own = with_gradients(lambda given: by_hand(case, given), named)
     for name, value in exactly.items():
-        allowed = max(2 * largest_difference(own[name], value), 8 * torch.finfo(dtype).eps)
+        allowed = allowed_difference(largest_difference(own[name], value), dtype)
         difference = largest_difference(found[name], value)
         assert difference <= allowed, f"{name}: {difference:.3g} from float64, {allowed:.3g} allowed"
 

@@ -50,7 +50,10 @@ def test_horizon_zero_is_the_last_value() -> None:
 
 
 def test_the_random_start_is_forgotten_at_once() -> None:
-    assert averaged([1.0], 1000.0, start=1e4) == pytest.approx(1.0, abs=0.5)  # e^-10 of 10,000
+    # After one step the start weighs e^-10, whatever the horizon.
+    left = math.exp(-10)
+    assert averaged([1.0], 1000.0, start=1e4) == pytest.approx(1e4 * left + (1 - left), rel=1e-12)
+    assert averaged([1.0] * 30, 1000.0, start=1e4) == pytest.approx(1.0, abs=1e-6)
 
 
 def test_within_the_block_the_network_holds_the_average() -> None:
