@@ -16,6 +16,7 @@ TINY: dict[str, Any] = {
     "average_epochs": 0.3,
     "threads": 1,
 }
+AS_SETTINGS = [word for name, value in TINY.items() for word in ("--set", f"{name}={value}")]
 
 
 def toy_texts(rows: int = 150, *, classes: int = 2, seed: int = 0) -> tuple[list[str], list[str]]:

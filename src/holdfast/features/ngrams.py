@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from holdfast.errors import ModelFileError, require
+from holdfast.errors import DataError, ModelFileError, require
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -84,7 +84,13 @@ class NgramScore:
         counter = _counter(
             "words and marks", max(LONGEST), "present", min_df=min_count, max_features=MOST_NGRAMS
         )
-        counts, valid_counts = counter.fit_transform(texts), counter.transform(valid_texts)
+        try:
+            counts = counter.fit_transform(texts)
+        except ValueError:
+            if min_count == 1:
+                raise DataError("the n-gram score: none of the training texts has a word or a mark") from None
+            return cls.fit(texts, decided, valid_texts, valid_decided, min_count=1)
+        valid_counts = counter.transform(valid_texts)
         ngrams = counter.get_feature_names_out()
         words = np.array([ngram.count(" ") + 1 for ngram in ngrams])
         best, best_loss = None, np.inf

@@ -18,9 +18,9 @@ def liveliest_units(states: Array, most: int) -> Array:
         most: how many units to choose.
 
     Returns:
-        Indices of at most `most` units, `[min(most, H)]`: those with the largest distance between their highest
-        and their lowest state, the state before the first step (0) included; sorted by the step of their
-        largest change.
+        Indices of at most `most` units, `[min(most, H)]`: those with the largest distance between their
+        highest and their lowest state, the state before the first step (0) included; sorted by the step of
+        their largest change.
     """
     with_start = np.concatenate([np.zeros((1, states.shape[1]), states.dtype), states])
     reach = with_start.max(0) - with_start.min(0)

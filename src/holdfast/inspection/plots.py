@@ -6,7 +6,7 @@ import io
 import textwrap
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,11 +95,11 @@ def loss_figure(history: Sequence[Epoch]) -> Figure:
 
 
 def gates_figure(trace: Trace) -> Figure:
-    """The gates, the candidate, the cell state and the hidden state of the first layer over one sentence.
+    """The gates, candidate, cell state and hidden state of the first layer over one sentence.
 
     The forward direction's liveliest units are drawn (`measures.liveliest_units`), word by word; below them,
-    where the network also reads from the end, what the reverse direction forgets and keeps. A sentence of more
-    than 40 tokens is drawn up to the 40th, and the title says so.
+    where the network also reads from the end, what the reverse direction forgets and keeps. A sentence of
+    more than 40 tokens is drawn up to the 40th, and the title says so.
 
     Args:
         trace: what happened inside the network while it read the sentence.
@@ -115,7 +115,7 @@ def gates_figure(trace: Trace) -> Figure:
 
 
 def report_picture(history: Sequence[Epoch], trace: Trace) -> bytes:
-    """One PNG: what a sentence was taken for, the loss curves of the training, and the gates over its words.
+    """One PNG: what a sentence was taken for, the loss curves, and the gates over its words.
 
     Args:
         history: one row per epoch, at least one.
@@ -128,7 +128,7 @@ def report_picture(history: Sequence[Epoch], trace: Trace) -> bytes:
     panels = _panels(trace)
     heights = (LOSS_INCHES, _gates_inches(panels))
     figure = _new_figure(WIDTH_INCHES, sum(heights) + 0.6)
-    above, below = figure.subfigures(2, 1, height_ratios=heights)
+    above, below = cast("tuple[SubFigure, SubFigure]", figure.subfigures(2, 1, height_ratios=heights))
     _draw_losses(above, history)
     _draw_gates(below, trace, panels)
     best = int(np.argmax(trace.probabilities))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from holdfast.errors import ModelFileError
+from holdfast.errors import DataError, ModelFileError
 from holdfast.features.ngrams import MAX_LONGEST, NgramScore, decisions, log_count_ratio
 
 Array = np.ndarray[Any, Any]
@@ -224,3 +224,10 @@ def test_a_missing_field_is_named(name: str) -> None:
 def test_facts_that_are_none_are_refused(facts: Any) -> None:
     with pytest.raises(ModelFileError):
         NgramScore.from_saved(facts, small().arrays("p"), "p")
+
+
+def test_texts_that_share_nothing_and_texts_without_words() -> None:
+    texts, decided = [f"word{index}" for index in range(20)], np.arange(20)[:, None] % 2 == 0
+    assert len(NgramScore.fit(texts, decided, texts, decided, min_count=2).ngrams) == 20
+    with pytest.raises(DataError, match="none of the training texts has a word or a mark"):
+        NgramScore.fit(["  "] * 20, decided, texts, decided)
