@@ -1,4 +1,4 @@
-"""Train and score the default text classifier on public data sets, several seeds or folds, and write CSV files.
+"""Train and score the default text classifier on public data sets, several seeds or folds; write CSV files.
 
     python benchmarks/text_classification.py --data FOLDER [--only sst2] [--seeds 3] [--set key=value]
 
