@@ -7,6 +7,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from holdfast.kernels import explain
 from holdfast.nn.lstm import LSTM
 from holdfast.nn.regularise import LockedDropout
 
@@ -71,6 +72,11 @@ class Encoder(nn.Module):
             x = torch.cat(outputs)
             traces.append({name: torch.cat([values[name] for values in windows], 2) for name in windows[0]})
         return {name: torch.cat([trace[name] for trace in traces]) for name in traces[0]}
+
+    def explain(self) -> str:
+        """Which backend runs a padded batch of the first layer, and why not the others: `kernels.explain`."""
+        first = cast(LSTM, self.layers[0])
+        return explain(first, torch.zeros(2, 2, first.input_size), lengths=torch.tensor([2, 1]))
 
     def _read(self, layer: nn.Module, x: Tensor, lengths: Tensor) -> Tensor:
         if x.shape[0] <= self.window:

@@ -27,6 +27,7 @@ Array = NDArray[np.float64]
 PREDICTION_BATCH = 128
 PREDICTION_TOKENS = 32_768
 ROWS_NAMED = 8
+FAST_BACKEND = "torch: chosen"
 
 
 class Encoded(NamedTuple):
@@ -73,6 +74,9 @@ def train_network(
         decided = decisions(train.targets, classes)
         vectors = start_vectors(train.sequences, decided, vocabulary, options.network.embedding)
         network.embedding.start_from(torch.from_numpy(vectors))
+    backends = network.encoder.explain().splitlines()
+    if not backends[0].startswith(FAST_BACKEND):
+        watch.listener.message("a slower backend runs this network: " + "; ".join(backends))
     lengths = [len(sequence) for sequence in train.sequences]
     settings = options.training
     targets = torch.from_numpy(train.targets)

@@ -322,3 +322,21 @@ def test_an_unfinished_run_is_not_written_over(tmp_path: Path) -> None:
         ConfigError, match=r"m\.checkpoint is left from a run that was stopped: go on with --resume"
     ):
         train("text-classification", toy_texts(120), tmp_path / "m", **TINY)
+
+
+@pytest.mark.parametrize(("cell", "slow"), [("lstm", False), ("peephole", True)])
+def test_a_slow_backend_is_said(tmp_path: Path, cell: str, slow: bool) -> None:
+    said: list[str] = []
+
+    class Heard(Listener):
+        def message(self, text: str) -> None:
+            said.append(text)
+
+    train(
+        "text-classification",
+        toy_texts(60),
+        tmp_path / "m",
+        listener=Heard(),
+        **{**TINY, "cell": cell, "epochs": 1},
+    )
+    assert any("no fused path for the cell 'peephole'" in text for text in said) == slow
