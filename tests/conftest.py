@@ -1,11 +1,16 @@
-"""What holds for every test: fixed seeds, and in the contract tests uninitialised memory that is NaN."""
+"""What holds for every test: fixed seeds, one thread, and NaN as uninitialised memory in the contract tests."""
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 from collections.abc import Callable
 from typing import Any
+
+# The tensors of the tests are small: a second thread only waits, and on a busy machine both wait for long. It
+# holds for the processes that tests start as well; tests of threads set their own number.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
