@@ -1,4 +1,4 @@
-"""What holds for every test: fixed seeds, one thread, and in the contract tests NaN as uninitialised memory."""
+"""What holds for every test: fixed seeds, one thread, and NaN as uninitialised memory in contract tests."""
 
 from __future__ import annotations
 
