@@ -29,7 +29,7 @@ def test_the_example_of_the_readme(
     exec(compile(code, "README.md", "exec"), {})
     printed = capsys.readouterr().out
     assert "torch.Size([2, 2, 50, 4, 64])" in printed
-    assert "both beats majority" in printed
+    assert "the model beats majority" in printed
     assert printed.strip().endswith("['1', '0']")
 
 

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+
+def command() -> str:
+    """How this program is called here: `holdfast`, or its path where it is not on the search path."""
+    called = Path(sys.argv[0])
+    return "holdfast" if shutil.which("holdfast") or called.name != "holdfast" else str(called)
 
 
 def results() -> Console:

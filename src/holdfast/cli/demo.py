@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from holdfast.cli.consoles import command
 from holdfast.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ def run(out: str) -> None:
     check_folder(folder, reviews)
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / REVIEWS, reviews)
-    command = TrainCommand("text-classification", str(folder / REVIEWS), str(folder / MODEL), overwrite=True)
-    trained = watched(command)
+    request = TrainCommand("text-classification", str(folder / REVIEWS), str(folder / MODEL), overwrite=True)
+    trained = watched(request)
     write_whole(folder / REPORT, report_picture(trained.history, trained.model.trace(DRAWN)))
     console = consoles.results()
     print_scores(console, trained.scores)
@@ -135,9 +136,10 @@ def print_next(console: Console, folder: Path) -> None:
     console.print(f"  {folder / REVIEWS}", soft_wrap=True)
     console.print("    the data, as your own could look: Pang and Lee 2005, CC BY 4.0")
     console.print("To do next", style="bold")
+    program = shlex.quote(command())
     for line in (
-        f"echo 'a film of your own' | holdfast predict {model} -",
-        f"holdfast train text-classification {reviews} -o my-model --set epochs=2",
-        "holdfast train text-classification YOUR.csv -o your-model",
+        f"echo 'a film of your own' | {program} predict {model} -",
+        f"{program} train text-classification {reviews} -o my-model --set epochs=2",
+        f"{program} train text-classification YOUR.csv -o your-model",
     ):
         console.print(f"  {line}", soft_wrap=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 
-def run(model: str, data: str, *, text: str | None, label: str | None, json_output: bool) -> None:
+def run(
+    model: str, data: str, *, text: str | None, label: str | None, encoding: str | None, json_output: bool
+) -> None:
     """Score `model` on `data` and print the table, or one JSON object.
 
     Raises:
@@ -17,7 +19,7 @@ def run(model: str, data: str, *, text: str | None, label: str | None, json_outp
     from holdfast.tasks import load
 
     loaded = load(model)
-    table = loaded.read(data, text=text, label=label)
+    table = loaded.read(data, text=text, label=label, encoding=encoding)
     watcher = listener(consoles.progress(), quiet=json_output)
     watcher.read(table.report.lines())
     scores = loaded.score(table, split="given")

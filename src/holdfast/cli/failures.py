@@ -19,10 +19,13 @@ CLOSED_PIPE = 141
 
 # The messages are written for Python; here the same is said in the words of the command line.
 _WORDS = (
-    (re.compile(r"\bencoding='([^']*)'"), r"--set encoding=\1"),
+    (re.compile(r"\bencoding='([^']*)'"), r"--encoding \1"),
     (re.compile(r"\bgive text='([^']*)'"), r"give --text '\1'"),
     (re.compile(r"\ballow overwriting or give\b"), "add --overwrite or give"),
-    (re.compile(r"\b(text|label)=\.\.\."), r"--\1 ..."),
+    (
+        re.compile(r"Name it: (text|label)=\.\.\. in Python, --\1 on the command line"),
+        r"Name it with --\1 COLUMN",
+    ),
     (re.compile(r"\blabel_separator='([^']*)'"), r"--set label_separator='\1'"),
 )
 

@@ -34,6 +34,9 @@ app = typer.Typer(
 TaskName = Annotated[str, typer.Argument(metavar="TASK", help="What is to be done: text-classification.")]
 ModelPath = Annotated[str, typer.Argument(metavar="MODEL", help="The directory of a saved model.")]
 TextColumn = Annotated[str | None, typer.Option("--text", metavar="COL", help="The column of the texts.")]
+Encoding = Annotated[
+    str | None, typer.Option("--encoding", metavar="NAME", help="Of the text files; without it UTF-8.")
+]
 LabelColumn = Annotated[str | None, typer.Option("--label", metavar="COL", help="The column of the labels.")]
 
 
@@ -55,7 +58,7 @@ def demo(
         str, typer.Option("--out", metavar="DIR", help="Where the model and the report go.")
     ] = "holdfast-demo",
 ) -> None:
-    """Train on the bundled film reviews, score, predict, and leave a report to look at."""
+    """Train on film reviews, score, predict, draw a report."""
     from holdfast.cli.demo import run
 
     run(out)
@@ -63,7 +66,7 @@ def demo(
 
 @app.command()
 def init(task: TaskName) -> None:
-    """Print every option of a task with its default and its meaning, as YAML for --config."""
+    """Print every option with its default and meaning."""
     from holdfast.cli.init import run
 
     run(task)
@@ -97,6 +100,7 @@ def train(
     ] = None,
     text: TextColumn = None,
     label: LabelColumn = None,
+    encoding: Encoding = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the checkpoint of a stopped run.")
     ] = False,
@@ -106,7 +110,7 @@ def train(
     """Train a model, score it beside its baselines, and save it."""
     from holdfast.cli.train import TrainCommand, run
 
-    columns = {"text": text, "label": label}
+    columns = {"text": text, "label": label, "encoding": encoding}
     chosen = tuple(
         f"data.{name}={json.dumps(column)}" for name, column in columns.items() if column is not None
     )
@@ -124,11 +128,12 @@ def evaluate(
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     text: TextColumn = None,
     label: LabelColumn = None,
+    encoding: Encoding = None,
 ) -> None:
-    """Score a model on labelled rows, with intervals, beside its baselines."""
+    """Score a model on labelled rows beside its baselines."""
     from holdfast.cli.evaluate import run
 
-    run(model, data, text=text, label=label, json_output=json_output)
+    run(model, data, text=text, label=label, encoding=encoding, json_output=json_output)
 
 
 @app.command()
@@ -150,18 +155,19 @@ def predict(
         ),
     ] = "-",
     text: TextColumn = None,
+    encoding: Encoding = None,
 ) -> None:
-    """Predict: the class of each text, and the probability of every class."""
+    """Give each text a class and its probabilities."""
     from holdfast.cli.predict import run
 
-    run(model, data, out, text=text)
+    run(model, data, out, text=text, encoding=encoding)
 
 
 @app.command()
 def doctor(
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """What is installed, which backends run here and why the others do not."""
+    """Say what is installed and which backends run here."""
     from holdfast.cli.doctor import run
 
     run(json_output)

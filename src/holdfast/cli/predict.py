@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from holdfast.errors import DataError
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from holdfast.data.table import TextTable
 
 
-def run(model: str, data: str, out: str, *, text: str | None) -> None:
+def run(model: str, data: str, out: str, *, text: str | None, encoding: str | None) -> None:
     """Predict every record of `data`, in its order.
 
     Raises:
@@ -23,7 +23,10 @@ def run(model: str, data: str, out: str, *, text: str | None) -> None:
 
     path = None if out == "-" else predictions.check_output(out, data)
     loaded = load(model)
-    table = _from_standard_input() if data == "-" else _from_file(loaded, data, text)
+    if data == "-":
+        table = _from_standard_input(encoding)
+    else:
+        table = loaded.read(data, text=text, encoding=encoding, need_labels=False)
     columns = predictions.table(loaded, table)
     watcher = listener(consoles.progress())
     if data != "-":
@@ -35,14 +38,7 @@ def run(model: str, data: str, out: str, *, text: str | None) -> None:
     watcher.message(f"{len(table.texts):,} predictions are in {out}")
 
 
-def _from_file(model: Any, data: str, text: str | None) -> TextTable:
-    from holdfast.data.table import read_texts
-
-    options = model.options.data
-    return read_texts(data, text=text or options.text, need_labels=False, encoding=options.encoding)
-
-
-def _from_standard_input() -> TextTable:
+def _from_standard_input(encoding: str | None) -> TextTable:
     """One text per line."""
     from pathlib import Path
 
@@ -52,7 +48,7 @@ def _from_standard_input() -> TextTable:
     if sys.stdin.isatty():
         print("Type one text per line; Ctrl-D ends.", file=sys.stderr)
     name = "standard input"
-    content, _ = decode(Path(name), sys.stdin.buffer.read(), None, line_number)
+    content, _ = decode(Path(name), sys.stdin.buffer.read(), encoding, line_number)
     lines = content.replace("\r\n", "\n").removesuffix("\n").split("\n")
     if not any(line.strip() for line in lines):
         raise DataError(f"{name} has no text; give one text per line")

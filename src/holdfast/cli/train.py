@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from holdfast.cli.consoles import command as called
 from holdfast.errors import ModelFileError, TrainingInterrupted
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class TrainCommand:
 
     def to_resume(self) -> str:
         """The command that goes on from the checkpoint."""
-        words = ["holdfast", "train", self.task, self.data, "-o", self.out]
+        words = [called(), "train", self.task, self.data, "-o", self.out]
         for option in ("valid", "test", "config"):
             value = getattr(self, option)
             words += [] if value is None else [f"--{option}", value]
@@ -115,9 +116,9 @@ def watched(command: TrainCommand) -> Trained:
 
 def next_commands(command: TrainCommand) -> list[str]:
     """What a person can do with the model."""
-    model = shlex.quote(command.out)
+    model, program = shlex.quote(command.out), shlex.quote(called())
     return [
-        f"echo 'a text of your own' | holdfast predict {model} -",
-        f"holdfast predict {model} NEW.csv -o predictions.csv",
-        f"holdfast evaluate {model} LABELLED.csv",
+        f"echo 'a text of your own' | {program} predict {model} -",
+        f"{program} predict {model} NEW.csv -o predictions.csv",
+        f"{program} evaluate {model} LABELLED.csv",
     ]

@@ -147,6 +147,8 @@ def _bullets(facts: Mapping[str, Any]) -> str:
 
 def _plain(value: Any) -> str:
     """`value` in one line, with nothing in it that Markdown or HTML would act on."""
+    if isinstance(value, list | tuple):
+        return ", ".join(_plain(item) for item in value)
     text = f"{value:.6g}" if isinstance(value, float) else str(value)
     text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
     for mark in "\\`*[]|":

@@ -15,6 +15,7 @@ from holdfast.options import Options
 
 OptionsTree = TypeVar("OptionsTree", bound=Options)
 MAX_CONFIG_FILE_BYTES = 1 << 20
+BLOCK_SIGNS = frozenset("|>#-?:&*!%@`,")
 
 
 def configure(
@@ -50,7 +51,7 @@ def configure(
         name, equals, text = setting.partition("=")
         if not equals:
             raise ConfigError(f"--set {setting}: give it as group.key=value, such as training.epochs=3")
-        _put(kind, tree, name.strip(), _yaml_value(text, setting), f"--set {setting}")
+        _put(kind, tree, name.strip(), _yaml_value(text, setting), f"--set {setting}:")
     return parse(kind, tree, str(file) if file is not None else "options")
 
 
@@ -104,6 +105,8 @@ def _yaml_text(value: Any) -> str:
 
 def _yaml_value(text: str, setting: str) -> Any:
     yaml = require("yaml", "train", "reading options")
+    if text.strip() in BLOCK_SIGNS:  # a sign such as | opens a block in YAML; here it is the value
+        return text.strip()
     try:
         return yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError):

@@ -24,6 +24,7 @@ from holdfast.training.verdict import METRIC_NAMES, Score, sentences
 
 Array = NDArray[Any]
 
+FEW_ROWS = 30
 _RESERVED = frozenset(
     {
         "split",
@@ -210,7 +211,7 @@ class ScoreTable:
         """
         metric = metric or self.metrics[0]
         compared = {name: scores[metric] for name, scores in self.differences.items() if metric in scores}
-        lines = sentences(self.model, compared, metric, self.rows)
+        lines = sentences("the model", compared, metric, self.rows)
         return lines + self._cautions(metric)
 
     def _cautions(self, metric: str) -> list[str]:
@@ -221,6 +222,8 @@ class ScoreTable:
                 "These are the validation rows, which chose the epoch, the n-grams and the mixture: "
                 "on other rows expect lower scores."
             )
+        if self.rows < FEW_ROWS:
+            lines.append(f"Only {self.rows} rows were scored: these numbers say little.")
         if self.duplicates == self.rows:
             lines.append(
                 "The model has seen the text of every one of these rows: the scores say nothing of new texts."
@@ -228,10 +231,10 @@ class ScoreTable:
         clean = self.without_duplicates
         if clean is not None and metric in clean.predictors[self.model]:
             lines.append(
-                f"Without the {self.duplicates:,} rows whose text the model has seen, the "
-                f"{METRIC_NAMES.get(metric, metric)} of {self.model} is "
-                f"{clean.predictors[self.model][metric].value:.4f} instead of "
-                f"{self.predictors[self.model][metric].value:.4f}."
+                f"Of these rows the model has seen the text of {self.duplicates:,}; on the others its "
+                f"{METRIC_NAMES.get(metric, metric)} is "
+                f"{100 * clean.predictors[self.model][metric].value:.1f} % instead of "
+                f"{100 * self.predictors[self.model][metric].value:.1f} %."
             )
         return lines
 

@@ -67,6 +67,10 @@ def sentences(model: str, differences: Mapping[str, Score], metric: str, rows: i
         )
     elif outcomes:
         lines.append(f"{model} beats every baseline here in {named}.")
+    parts = [other for other in differences if other not in BASELINES]
+    better = [part for part in parts if outcome(differences[part], metric) == "is worse than"]
+    if better:
+        lines.append(f"{model} is also worse than its own part {_listed(better)}, which is to be had alone.")
     return lines
 
 

@@ -56,7 +56,7 @@ def test_train_tells_what_it_read_and_how_good_the_model_is(trained: tuple[Path,
     assert [line.split()[0] for line in lines if line.split()[:1] and line.split()[0] in PREDICTORS[:3]]
     for name in PREDICTORS:
         assert any(line.startswith(name + " ") for line in lines), name
-    assert "both beats majority by" in result.stdout
+    assert "the model beats majority by" in result.stdout
     assert f"holdfast predict {path} NEW.csv" in result.stdout
     assert {"README.md", "config.json", "history.csv", "loss.png"} <= {one.name for one in path.iterdir()}
     assert not path.with_name("model.checkpoint").exists()
@@ -79,7 +79,7 @@ def test_evaluate_says_that_it_has_seen_the_rows(
     copy = tmp_path / "copy.csv"
     copy.write_bytes(reviews.read_bytes())
     plain = " ".join(call("evaluate", trained[0], copy).stdout.split())
-    assert "whose text the model has seen" in plain
+    assert "the model has seen the text of" in plain
 
 
 def test_evaluate_as_json(call: Call, trained: tuple[Path, Result], reviews: Path) -> None:
@@ -175,3 +175,46 @@ def test_a_closed_pipe_ends_quietly(trained: tuple[Path, Result], reviews: Path)
         assert process.stderr is not None
         process.stdout.close()
         assert "Traceback" not in process.stderr.read()
+
+
+def test_labels_with_a_bar_between_them(call: Call, tmp_path: Path) -> None:
+    texts, labels = toy_texts(120)
+    path = tmp_path / "several.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("text", "label"))
+        writer.writerows((text, f"{label}|all") for text, label in zip(texts, labels, strict=True))
+    words = ["train", "text-classification", path, "-o", tmp_path / "m", *AS_SETTINGS]
+    result = call(*words, "--set", "label_separator=|", "--set", "lstm=false")
+    assert result.exit_code == 0, result.output
+    assert "all" in holdfast.load(tmp_path / "m").classes
+
+
+def test_a_folder_has_no_columns_to_name(call: Call, trained: tuple[Path, Result], tmp_path: Path) -> None:
+    texts, labels = toy_texts(120)
+    named = tmp_path / "named.csv"
+    with named.open("w", newline="") as file:
+        csv.writer(file).writerows([("words", "kind"), *zip(texts, labels, strict=True)])
+    words = ["train", "text-classification", named, "-o", tmp_path / "m", *AS_SETTINGS, "--set", "lstm=false"]
+    assert call(*words, "--text", "words", "--label", "kind").exit_code == 0
+    for label in set(labels):
+        (tmp_path / "folder" / label).mkdir(parents=True)
+        (tmp_path / "folder" / label / "one.txt").write_text("some words")
+    assert call("evaluate", tmp_path / "m", tmp_path / "folder").exit_code == 0
+    assert call("predict", tmp_path / "m", tmp_path / "folder").exit_code == 0
+
+
+def test_an_encoding_can_be_given_to_every_verb_that_reads(
+    call: Call, trained: tuple[Path, Result], tmp_path: Path
+) -> None:
+    path = tmp_path / "latin.csv"
+    path.write_bytes("text,label\ncafé,kind0\nnaïve,kind1\n".encode("latin-1"))
+    for verb in ("predict", "evaluate"):
+        refused = call(verb, trained[0], path)
+        assert refused.exit_code == 2
+        assert "--encoding" in refused.stderr
+        assert call(verb, trained[0], path, "--encoding", "latin-1").exit_code == 0
+    assert (
+        call("predict", trained[0], "-", "--encoding", "latin-1", input="café\n".encode("latin-1")).exit_code
+        == 0
+    )

@@ -50,7 +50,7 @@ def test_card_says_what_it_is_and_how_good_on_what() -> None:
         "| | accuracy | macro f1 | f1 | auroc | calibration error |",
         "| majority | 0.500 (",
         "| both | 0.930 (",
-        "- both beats majority by 43.0 points of accuracy",
+        "- the model beats majority by 43.0 points of accuracy",
         "Without rows whose text the model has seen in training or validation (93 left):",
         "| both | 1.000 (1.000–1.000)",
         "## Training\n\n- seconds: 61.5\n- best epoch: 4\n\n## Network",

@@ -86,8 +86,8 @@ def test_rows_that_are_also_in_training_are_scored_apart() -> None:
     assert scores.without_duplicates is not None
     expected = classification_scores(naive[20:], targets[20:])["accuracy"]
     assert scores.without_duplicates.predictors["naive"]["accuracy"].value == expected
-    assert "Without the 20 rows whose text the model has seen" in scores.verdict()[-1]
-    assert "0.9474 instead of 0.9000" in scores.verdict()[-1]
+    assert "Of these rows the model has seen the text of 20" in scores.verdict()[-1]
+    assert "94.7 % instead of 90.0 %" in scores.verdict()[-1]
     assert table(duplicated=np.zeros(ROWS, dtype=bool)).without_duplicates is None
     everything = table(duplicated=np.ones(ROWS, dtype=bool))
     assert everything.without_duplicates is None
@@ -101,48 +101,51 @@ def test_scores_of_validation_rows_are_called_optimistic() -> None:
 
 def test_verdict_says_beats_only_when_the_interval_does() -> None:
     lines = table().verdict()
-    assert lines[0].startswith("both beats majority by 40.0 points of accuracy (95 % interval ")
-    assert lines[1].startswith("both beats naive by 10.0 points of accuracy (95 % interval ")
-    assert lines[2:] == ["both beats every baseline here in accuracy."]
+    assert lines[0].startswith("the model beats majority by 40.0 points of accuracy (95 % interval ")
+    assert lines[1].startswith("the model beats naive by 10.0 points of accuracy (95 % interval ")
+    assert lines[2:] == ["the model beats every baseline here in accuracy."]
 
 
 def test_verdict_of_a_draw() -> None:
-    lines = sentences("both", {"tfidf": Score(0.002, -0.003, 0.007)}, "accuracy", 1000)
+    lines = sentences("the model", {"tfidf": Score(0.002, -0.003, 0.007)}, "accuracy", 1000)
     first, last = lines
     assert first == (
-        "both does not beat tfidf: the difference of 0.2 points of accuracy "
+        "the model does not beat tfidf: the difference of 0.2 points of accuracy "
         "(95 % interval -0.3 to 0.7) includes 0."
     )
     assert last == (
-        "both does not beat all its baselines: on these 1,000 rows its accuracy cannot be told from that of "
-        "tfidf, which is simpler."
+        "the model does not beat all its baselines: on these 1,000 rows its accuracy cannot be told from "
+        "that of tfidf, which is simpler."
     )
 
 
 def test_verdict_of_a_loss() -> None:
     differences = {"majority": Score(0.3, 0.2, 0.4), "tfidf": Score(-0.02, -0.03, -0.01)}
-    lines = sentences("both", differences, "macro_f1", 1000)
+    lines = sentences("the model", differences, "macro_f1", 1000)
     assert lines[1:] == [
-        "both is worse than tfidf by 2.0 points of macro F1 (95 % interval 1.0 to 3.0).",
-        "both is not worth using here: tfidf has the better macro F1.",
+        "the model is worse than tfidf by 2.0 points of macro F1 (95 % interval 1.0 to 3.0).",
+        "the model is not worth using here: tfidf has the better macro F1.",
     ]
 
 
 def test_parts_of_the_model_are_compared_but_are_no_baselines() -> None:
-    lines = sentences("both", {"lstm": Score(-0.02, -0.03, -0.01)}, "accuracy", 10)
-    assert lines == ["both is worse than lstm by 2.0 points of accuracy (95 % interval 1.0 to 3.0)."]
+    lines = sentences("the model", {"lstm": Score(-0.02, -0.03, -0.01)}, "accuracy", 10)
+    assert lines == [
+        "the model is worse than lstm by 2.0 points of accuracy (95 % interval 1.0 to 3.0).",
+        "the model is also worse than its own part lstm, which is to be had alone.",
+    ]
 
 
 def test_smaller_calibration_errors_are_better() -> None:
     assert outcome(Score(-0.02, -0.03, -0.01), "calibration_error") == "beats"
     assert outcome(Score(0.02, 0.01, 0.03), "calibration_error") == "is worse than"
-    lines = sentences("both", {"tfidf": Score(-0.02, -0.03, -0.01)}, "calibration_error", 10)
-    assert lines[0] == "both beats tfidf by 2.0 points of calibration error (95 % interval 1.0 to 3.0)."
+    lines = sentences("the model", {"tfidf": Score(-0.02, -0.03, -0.01)}, "calibration_error", 10)
+    assert lines[0] == "the model beats tfidf by 2.0 points of calibration error (95 % interval 1.0 to 3.0)."
 
 
 def test_small_differences_do_not_print_as_zero() -> None:
-    lines = sentences("both", {"tfidf": Score(0.0004, 0.0002, 0.0006)}, "accuracy", 10)
-    assert lines[0] == "both beats tfidf by 0.04 points of accuracy (95 % interval 0.02 to 0.06)."
+    lines = sentences("the model", {"tfidf": Score(0.0004, 0.0002, 0.0006)}, "accuracy", 10)
+    assert lines[0] == "the model beats tfidf by 0.04 points of accuracy (95 % interval 0.02 to 0.06)."
 
 
 def test_several_labels_per_row() -> None:
@@ -152,7 +155,7 @@ def test_several_labels_per_row() -> None:
         {"majority": np.full((50, 3), 0.4), "both": 0.2 + 0.6 * targets}, targets, resamples=50
     )
     assert scores.metrics == ["exact_match", "micro_f1", "macro_f1", "macro_auroc"]
-    assert scores.verdict()[0].startswith("both beats majority by")
+    assert scores.verdict()[0].startswith("the model beats majority by")
     assert scores.verdict()[0].count("exact matches") == 1
 
 

@@ -100,7 +100,7 @@ def read_splits(data: Any, valid: Any, test: Any, options: TextClassificationOpt
     held = [
         name for name, source in (("validation", valid), ("test", test)) if source is None and parts[name]
     ]
-    drawn = f" ({' and '.join(held)} drawn from the first file; equal texts stay together)" if held else ""
+    drawn = f" ({' and '.join(held)} held out of {train.source}; equal texts stay together)" if held else ""
     lines.append(f"rows: {sizes}{drawn}")
     lines += [f"note: {note}" for note in training_warnings(train, valid_table, test_table)]
     return Splits(train, valid_table, test_table, lines)
@@ -229,12 +229,12 @@ def _summary(splits: Splits, history: list[EpochRow], seconds: float) -> dict[st
     """What the model file says about the training."""
     train = splits.train
     summary: dict[str, Any] = {
-        "data": train.source,
+        "data": Path(train.source).name,
         "train_rows": len(train.texts),
         "valid_rows": len(splits.valid.texts),
         "data_hash": data_hash(train.texts, train.labels),
         "seconds": round(seconds, 1),
-        "valid_data": splits.valid.source,
+        "valid_data": Path(splits.valid.source).name,
         "notes": [line.removeprefix("note: ") for line in splits.lines if line.startswith("note: ")],
     }
     if history:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -133,16 +134,39 @@ class TextModel:
         """
         return self.score(self.read(data, text=text, label=label), split=split)
 
-    def read(self, data: Any, *, text: str | None = None, label: str | None = None) -> TextTable:
-        """Labelled rows with the classes of this model."""
+    def read(
+        self,
+        data: Any,
+        *,
+        text: str | None = None,
+        label: str | None = None,
+        encoding: str | None = None,
+        need_labels: bool = True,
+    ) -> TextTable:
+        """Rows for this model: its classes, and the columns it was trained with where none are named.
+
+        Args:
+            data: whatever `holdfast.train` takes.
+            text: the column of the texts; None: as in training, except in a folder, which has no columns.
+            label: the column of the labels; None: likewise.
+            encoding: of a text file; None: as in training.
+            need_labels: whether labels are wanted; without them every record is kept, empty ones too.
+
+        Raises:
+            DataError: the rows cannot be used; an unknown label is named with its row.
+        """
         options = self.options.data
+        folder = isinstance(data, str | Path) and Path(data).is_dir()
+        columns = {"text": text or (None if folder else options.text)}
+        if need_labels:
+            columns["label"] = label or (None if folder else options.label)
         return read_texts(
             data,
-            text=text or options.text,
-            label=label or options.label,
-            classes=self.classes,
-            label_separator=options.label_separator,
-            encoding=options.encoding,
+            **columns,
+            need_labels=need_labels,
+            classes=self.classes if need_labels else None,
+            label_separator=options.label_separator if need_labels else None,
+            encoding=encoding or options.encoding,
         )
 
     def score(self, table: TextTable, *, split: str) -> ScoreTable:
