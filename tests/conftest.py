@@ -12,8 +12,13 @@ from typing import Any
 # holds for the processes that tests start as well; tests of threads set their own number.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import hypothesis
 import numpy as np
 import pytest
+
+# A busy machine breaks no deadline; CI tries the same examples each time, elsewhere they are new in each run.
+hypothesis.settings.register_profile("everywhere", deadline=None, derandomize="CI" in os.environ)
+hypothesis.settings.load_profile("everywhere")
 
 
 @pytest.fixture(autouse=True)

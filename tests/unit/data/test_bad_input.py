@@ -49,7 +49,7 @@ CONTENT = st.binary(max_size=80) | st.text('text,label"\n\r\t;|{}[]:\0é1.', max
 def test_any_bytes_give_a_table_or_a_data_error(name: str, tmp_path: Path) -> None:
     numbers = itertools.count()
 
-    @settings(max_examples=80, deadline=None)
+    @settings(max_examples=80)
     @given(content=CONTENT, good_start=st.booleans())
     def check(content: bytes, good_start: bool) -> None:
         content = (b"text,label\n" if good_start else b"") + content

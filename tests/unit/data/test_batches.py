@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.data.batches import length_batches, pad, padding_share, sequential_batches
@@ -17,7 +17,6 @@ def long_tailed(count: int, seed: int = 0) -> np.ndarray:
     return np.clip(random.lognormal(5.16, 0.75, count), 4, 2500).astype(np.int64)
 
 
-@settings(deadline=None)
 @given(LENGTHS, st.integers(1, 40), st.integers(0, 5), st.none() | st.integers(1, 2000))
 def test_an_epoch_has_every_index_once(lengths: list[int], size: int, epoch: int, most: int | None) -> None:
     batches = length_batches(lengths, batch_size=size, seed=3, epoch=epoch, max_tokens=most)
@@ -27,7 +26,6 @@ def test_an_epoch_has_every_index_once(lengths: list[int], size: int, epoch: int
         assert most is None or len(batch) == 1 or len(batch) * max(lengths[i] for i in batch) <= most
 
 
-@settings(deadline=None)
 @given(LENGTHS, st.integers(1, 40))
 def test_padding_never_exceeds_its_limit(lengths: list[int], size: int) -> None:
     assert padding_share(lengths, length_batches(lengths, batch_size=size, seed=0, epoch=0)) < 0.1

@@ -11,7 +11,6 @@ from holdfast.data.table import read_texts
 from holdfast.errors import ConfigError, DataError
 
 
-@settings(deadline=None)
 @given(
     rows=st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 60)), min_size=2, max_size=80),
     fraction=st.floats(0.05, 0.6),
@@ -35,7 +34,6 @@ def test_every_row_is_on_one_side_and_groups_stay_together(
     assert not {groups[i] for i in train} & {groups[i] for i in valid}
 
 
-@settings(deadline=None)
 @given(st.integers(2, 300), st.integers(2, 300), st.floats(0.05, 0.5), st.integers(0, 99))
 def test_each_class_is_held_out_in_the_same_share(
     first: int, second: int, fraction: float, seed: int
@@ -71,7 +69,7 @@ def test_rows_with_several_labels_are_split_by_the_rarest() -> None:
 NAMES = st.frozensets(st.sampled_from("abcde")).map(lambda names: tuple(sorted(names)))
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     rows=st.lists(st.tuples(NAMES, st.integers(0, 40)), min_size=2, max_size=60),
     fraction=st.floats(0.05, 0.6),

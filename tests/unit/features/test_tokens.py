@@ -92,7 +92,7 @@ def test_json_gives_the_tokeniser_back(level: Any) -> None:
 
 
 @pytest.mark.parametrize("level", LEVELS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(text=st.text(st.characters(codec=None), max_size=60))
 def test_any_text_has_ids_in_range_and_a_piece_for_each(level: Any, text: str) -> None:
     tokeniser = FITTED[level]

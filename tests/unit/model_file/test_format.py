@@ -105,7 +105,7 @@ tensors = st.dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(config=st.dictionaries(st.text(max_size=6), json_values, max_size=4), arrays=tensors)
 def test_any_config_and_tensors_survive(
     tmp_path: Path, config: dict[str, Any], arrays: dict[str, np.ndarray[Any, Any]]

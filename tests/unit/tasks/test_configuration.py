@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.errors import ConfigError
@@ -215,7 +215,6 @@ def test_yaml_shows_every_option_with_its_meaning_and_range() -> None:
     assert "(1 or more)" in text
 
 
-@settings(deadline=None)
 @given(
     text=st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=12),
     share=st.floats(0.01, 0.5),

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.metrics import log_loss as sklearn_log_loss
@@ -106,7 +106,6 @@ def test_log_loss_of_labels_adds_up_over_labels() -> None:
     assert log_loss(odds, targets) == pytest.approx(expected, rel=1e-12)
 
 
-@settings(deadline=None)
 @given(ODDS, st.booleans())
 def test_probabilities_are_between_zero_and_one_and_never_overflow(odds: Array, multilabel: bool) -> None:
     chances = probabilities(odds, multilabel=multilabel)
