@@ -13,6 +13,8 @@ from holdfast.errors import DataError
 
 MOST_NUMERIC_CLASSES = 30
 
+SEPARATORS = "|;,/"
+
 
 def label_of(cell: object, place: str, source: str) -> str:
     """The class name in a cell; empty when the cell is.
@@ -122,6 +124,19 @@ def spelling_warnings(counts: Mapping[str, int]) -> list[str]:
         for names in variants.values()
         if len(names) > 1
     ]
+
+
+def separator_hint(counts: Mapping[str, int]) -> list[str]:
+    """That a sign in the names looks as if it stood between several labels: its parts make up other names too."""
+    for sign in SEPARATORS:
+        joined = [name for name in counts if sign in name]
+        parts = Counter(part.strip() for name in counts for part in set(name.split(sign)))
+        if len(joined) > 1 and all(parts[part.strip()] > 1 for name in joined for part in name.split(sign)):
+            shown = (
+                f"{len(joined)} of {len(counts)} classes have a {sign!r} in the name, such as {joined[0]!r}"
+            )
+            return [f"{shown}: if that stands between several labels, give label_separator={sign!r}"]
+    return []
 
 
 def count_classes(names: Iterable[tuple[str, ...]]) -> dict[str, int]:

@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 
 from holdfast.data.columns import pick_columns
-from holdfast.data.labels import check_classes, check_known, count_classes, label_cells, spelling_warnings
+from holdfast.data.labels import (
+    check_classes,
+    check_known,
+    count_classes,
+    label_cells,
+    separator_hint,
+    spelling_warnings,
+)
 from holdfast.data.raw import RawTable
 from holdfast.data.readers import read_raw
 from holdfast.data.report import Dropped, ReadReport
@@ -86,6 +93,7 @@ def read_texts(
         names = [names[index] for index in kept]
         counts = count_classes(names)
         notes += spelling_warnings(counts)
+        notes += separator_hint(counts) if label_separator is None else []
         if classes is not None:
             check_known(raw, names, kept, classes)
         elif label_separator is None:

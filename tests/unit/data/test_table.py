@@ -308,3 +308,11 @@ def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_an_encoding_can_be_given(tmp_path: Path) -> None:
     path = write(tmp_path / "r.csv", "text,label\ncafé,x\n".encode("cp1252"))
     assert read_texts(path, encoding="cp1252").texts == ["café"]
+
+
+def test_labels_that_look_like_several_are_said() -> None:
+    labels = ["good", "bad", "good|bad", "new|good", "new", "bad|new"] * 5
+    table = read_texts(([f"text {index}" for index in range(30)], labels))
+    assert any("give label_separator='|'" in warning for warning in table.report.warnings)
+    plain = read_texts(([f"text {index}" for index in range(30)], ["and/or", "either/neither", "no"] * 10))
+    assert not any("label_separator" in warning for warning in plain.report.warnings)
