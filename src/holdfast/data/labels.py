@@ -127,7 +127,7 @@ def spelling_warnings(counts: Mapping[str, int]) -> list[str]:
 
 
 def separator_hint(counts: Mapping[str, int]) -> list[str]:
-    """That a sign in the names looks as if it stood between several labels: its parts occur more than once."""
+    """That a sign in the names looks as if it stood between several labels: its parts occur repeatedly."""
     for sign in SEPARATORS:
         joined = [name for name in counts if sign in name]
         parts = Counter(part.strip() for name in counts for part in set(name.split(sign)))
