@@ -1,50 +1,63 @@
-"""A cell: one step of a recurrence as an equation over symbols, and what can be derived from it.
+"""A cell: one step of a recurrence as equations over symbols, and what can be derived from it.
 
-Names of the symbols: `z_i` is the pre-activation of gate i (W x + R h + b), `c_prev` the state of the
-step before, `p_i` a parameter, `i` a value of this step, and `d_x` the gradient of the loss to x.
+Names of the symbols: `z_i` is the pre-activation of gate i (W x + R h + b); of a split gate `x_i` is W x,
+`r_i` is R h, `b_i` the bias; `c_prev` is the state of the step before, `p_i` a parameter, `i` a value of this
+step, and `d_x` the gradient of the loss to x. Modifiers add symbols of their own: see `Cell.inputs`.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from keyword import iskeyword
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
-from holdfast.cells.expression import Expression, derivative, symbol
+from holdfast.cells.derivative import derivative
+from holdfast.cells.expression import Expression, constant, symbol, symbols_of, where
+from holdfast.cells.graph import Draw, Graph
+from holdfast.cells.modifiers import ORDER, PROJECTION
 from holdfast.cells.printers import latex_lines, torch_function
 from holdfast.errors import ConfigError
+
+Modifier = tuple[str, tuple[float, ...]]
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter vector of a cell besides the weight matrices and their biases.
+    """A parameter of a cell besides the weight matrices and their biases: a vector, or a matrix.
 
     Attributes:
         name: its name in the layer; `_l{k}` and `_reverse` are appended there.
-        feeds: the arguments of the cell's function that its row blocks `[H]` feed, in order.
+        feeds: the arguments of the cell's function that its row blocks `[H]` feed, in order; of a matrix,
+            which the function reaches through `product`, the names of its row blocks.
         meaning: one line.
+        columns: the column blocks of a matrix; 0 for a vector.
+        start: its first value; None to draw it like the weight matrices.
     """
 
     name: str
     feeds: tuple[str, ...]
     meaning: str
+    columns: int = 0
+    start: float | None = None
 
     def shape(self, hidden_size: int) -> tuple[int, ...]:
-        """`[len(feeds) * H]`."""
-        return (len(self.feeds) * hidden_size,)
+        """`[len(feeds) * H]`, or `[len(feeds) * H, columns * H]` of a matrix."""
+        rows = len(self.feeds) * hidden_size
+        return (rows, self.columns * hidden_size) if self.columns else (rows,)
 
 
 @dataclass(frozen=True)
 class Cell:
     """A recurrent cell, defined by one plain function over symbols.
 
-    The function's arguments are the gates (their pre-activations), then the states other than h
-    (their values at the step before), then the parameters' row blocks, in that order. It returns
-    `named(...)` values; those named like a state are the next state, and h is the output.
+    The function's arguments are the gates' pre-activations (of a split gate three: `x_i`, `r_i`, `b_i`),
+    then the states other than h (their values at the step before; `i_prev` where a gate is called so too),
+    then the vector parameters' row blocks, in that order. It returns `named(...)` values; those named like
+    a state are the next state, and h is the output.
 
     Attributes:
         name: what `cell=` calls it.
@@ -53,6 +66,8 @@ class Cell:
         states: the names of what is carried from step to step, h first.
         parameters: what it has besides weight matrices and biases.
         references: where the equations come from.
+        split: the gates whose input part, recurrent part and bias the function gets apart.
+        modifiers: what was done to the equations, see `holdfast.cells.modifiers`.
 
     Raises:
         ConfigError: the name cannot name a function, the function's arguments or results do not fit the
@@ -65,6 +80,11 @@ class Cell:
     states: tuple[str, ...]
     parameters: tuple[Parameter, ...] = ()
     references: tuple[str, ...] = ()
+    split: tuple[str, ...] = ()
+    modifiers: tuple[Modifier, ...] = ()
+
+    # Every cell that was made, by the name that operators know it by.
+    _known: ClassVar[dict[str, list[tuple[tuple[object, ...], Cell]]]] = {}
 
     def __post_init__(self) -> None:
         if not _nameable(self.name):
@@ -72,22 +92,55 @@ class Cell:
                 f"cell {self.name!r}: its name must be a Python identifier other than a keyword or torch, "
                 "since code is printed from it"
             )
-        declared = [
-            *self.gates,
-            *self.states[1:],
-            *(row for parameter in self.parameters for row in parameter.feeds),
-        ]
-        arguments = list(inspect.signature(self.function).parameters)
         if self.states[:1] != ("h",):
             raise ConfigError(f"cell {self.name!r}: the first state must be h, got states {self.states}")
-        if arguments != declared:
-            raise ConfigError(f"cell {self.name!r}: its function must take {declared}, got {arguments}")
-        missing = [state for state in self.states if state not in self.values]
+        if not set(self.split) <= set(self.gates):
+            raise ConfigError(f"cell {self.name!r}: split names {self.split}, its gates are {self.gates}")
+        arguments = list(inspect.signature(self.function).parameters)
+        if arguments != self.arguments:
+            raise ConfigError(f"cell {self.name!r}: its function must take {self.arguments}, got {arguments}")
+        values = self.function(*map(symbol, self.base_inputs))
+        missing = [state for state in self.states if state not in values]
         if missing:
             raise ConfigError(
                 f"cell {self.name!r}: its function names no next value for the state {missing[0]!r}"
             )
+        graph = Graph(values, {state: values[state] for state in self.states}, symbol("h_prev"))
+        for name, numbers in self.modifiers:
+            graph = ORDER[name](graph, self, *numbers)
+        self._set(graph=graph, values=MappingProxyType(dict(graph.values)))
+        self._set(spec=self._specification())
         self._check_value_names()
+
+    # Set once in __post_init__, so that reading them costs nothing and no compiler has to look inside.
+    graph: ClassVar[Graph]
+    values: ClassVar[Mapping[str, Expression]]
+    spec: ClassVar[str]
+
+    def _set(self, **attributes: object) -> None:
+        for name, value in attributes.items():
+            object.__setattr__(self, name, value)
+
+    def _specification(self) -> str:
+        """The name by which operators, which take no Python objects, know this cell: see `Cell.of`."""
+        key = (self.function, self.gates, self.states, self.parameters, self.split)
+        namesakes = self._known.setdefault(self.name, [])
+        known = [number for number, (other, _) in enumerate(namesakes) if other == key]
+        if not known:
+            namesakes.append((key, replace(self, modifiers=()) if self.modifiers else self))
+            known = [len(namesakes) - 1]
+        number = f"@{known[0] + 1}" if known[0] else ""
+        written = [f"+{name}({','.join(map(repr, numbers))})" for name, numbers in self.modifiers]
+        return "".join([self.name, number, *written])
+
+    @staticmethod
+    def of(spec: str) -> Cell:
+        """The cell with that `spec`.
+
+        Raises:
+            ConfigError: its base was not defined in this process.
+        """
+        return _cell_of(spec)
 
     def _check_value_names(self) -> None:
         """In printed code one name must not stand for two things."""
@@ -104,7 +157,27 @@ class Cell:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The traced graph is rebuilt, not copied: nodes are shared by identity.
-        return Cell, (self.name, self.function, self.gates, self.states, self.parameters, self.references)
+        return Cell, (
+            self.name,
+            self.function,
+            self.gates,
+            self.states,
+            self.parameters,
+            self.references,
+            self.split,
+            self.modifiers,
+        )
+
+    def modified(self, name: str, *numbers: float) -> Cell:
+        """This cell with one more modifier, in the place of another of that name: see `cells.modifiers`."""
+        others = [modifier for modifier in self.modifiers if modifier[0] != name]
+        order = list(ORDER)
+        modifiers = sorted([*others, (name, numbers)], key=lambda modifier: order.index(modifier[0]))
+        return replace(self, modifiers=tuple(modifiers))
+
+    def has(self, modifier: str) -> bool:
+        """Whether the cell was modified so."""
+        return any(name == modifier for name, _ in self.modifiers)
 
     @property
     def doc(self) -> str:
@@ -112,46 +185,151 @@ class Cell:
         return inspect.getdoc(self.function) or ""
 
     @property
-    def inputs(self) -> tuple[str, ...]:
-        """The symbols of one step, in the order of the function's arguments: `z_i ... c_prev ... p_i ...`."""
-        return (
-            *(f"z_{gate}" for gate in self.gates),
-            *(f"{state}_prev" for state in self.states[1:]),
-            *(row for parameter in self.parameters for row in parameter.feeds),
+    def draws(self) -> tuple[Draw, ...]:
+        """The random masks that a step reads."""
+        return self.graph.draws
+
+    @property
+    def vectors(self) -> tuple[Parameter, ...]:
+        """The parameters whose row blocks are arguments of the function."""
+        return tuple(parameter for parameter in self.parameters if not parameter.columns)
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """The row blocks of the vector parameters, in order."""
+        return tuple(row for parameter in self.vectors for row in parameter.feeds)
+
+    @property
+    def matrices(self) -> tuple[str, ...]:
+        """The matrices that the step multiplies by besides `weight_hh`."""
+        own = tuple(parameter.name for parameter in self.parameters if parameter.columns)
+        return (*own, PROJECTION) if self.has("project") else own
+
+    @property
+    def tapped_states(self) -> tuple[str, ...]:
+        """The states whose gradient a gradient trace shows."""
+        return tuple(state for state in self.states if state in {"h", "c"})
+
+    @property
+    def arguments(self) -> list[str]:
+        """What the function must take."""
+        gates = [
+            name
+            for gate in self.gates
+            for name in ((f"x_{gate}", f"r_{gate}", f"b_{gate}") if gate in self.split else (gate,))
+        ]
+        states = [f"{state}_prev" if state in gates else state for state in self.states[1:]]
+        return [*gates, *states, *self.rows]
+
+    @property
+    def gate_inputs(self) -> tuple[str, ...]:
+        """The symbols of the pre-activations, gate by gate: `z_i`, or `x_i r_i b_i` of a split gate."""
+        return tuple(
+            name
+            for gate in self.gates
+            for name in ((f"x_{gate}", f"r_{gate}", f"b_{gate}") if gate in self.split else (f"z_{gate}",))
         )
 
+    @property
+    def base_inputs(self) -> tuple[str, ...]:
+        """The symbols that the function is traced with."""
+        return (*self.gate_inputs, *(f"{state}_prev" for state in self.states[1:]), *self.rows)
+
     @cached_property
-    def values(self) -> Mapping[str, Expression]:
-        """The named values as expressions over `inputs`, traced once, in order."""
-        return MappingProxyType(self.function(*map(symbol, self.inputs)))
+    def inputs(self) -> tuple[str, ...]:
+        """The symbols of one step, in order, those after the parameters only where the step reads them.
+
+        `z_i ... h_prev c_prev ... p_i ...`, then matrices, scalars and `h_start c_start` (what a reset
+        re-initialises to), which do not change from step to step, then `step_inputs`, which do.
+        """
+        roots = [*self.values.values(), *self.graph.carried.values()]
+        used = symbols_of(roots)
+        old = tuple(f"{state}_prev" for state in self.states if state != "h" or "h_prev" in used)
+        starts = tuple(f"{state}_start" for state in self.states)
+        fixed = (*self.matrices, *(self.graph.scalars or {}), *starts)
+        fixed = tuple(name for name in fixed if name in used)
+        return (*self.gate_inputs, *old, *self.rows, *fixed, *self._step_inputs(used))
+
+    @cached_property
+    def entering_inputs(self) -> tuple[str, ...]:
+        """The symbols of what enters `weight_hh`: `h_prev`, and those of modifiers as in `inputs`."""
+        used = symbols_of([self.graph.entering])
+        fixed = tuple(name for name in (*(self.graph.scalars or {}), "h_start") if name in used)
+        return ("h_prev", *fixed, *self._step_inputs(used))
+
+    def _step_inputs(self, used: set[str]) -> tuple[str, ...]:
+        names = (*(draw.symbol for draw in self.draws), "starts", "valid", *self.graph.taps)
+        return tuple(name for name in names if name in used)
 
     @cached_property
     def gradients(self) -> Mapping[str, Expression]:
         """The backward step: `d_z_i`, `d_c_prev`, `d_p_i`, ... from `d_h`, `d_c`, which reach its state.
 
-        Reads only named values, the state of the step before and parameters.
+        Reads only named values, the state of the step before, the parts of split gates, and what else the
+        step reads but for pre-activations and biases.
         """
-        inputs = [symbol(name) for name in self.inputs]
-        found = derivative(
-            self.values,
-            {state: symbol(f"d_{state}") for state in self.states},
-            inputs,
-            readable=inputs[len(self.gates) :],
-        )
+        upstream: dict[Expression, Expression] = {}
+        for state in self.states:
+            node, gradient = self.values[state], symbol(f"d_{state}")
+            if self.graph.padded:
+                gradient = where(symbol("valid"), gradient, 0)
+            upstream[node] = upstream[node] + gradient if node in upstream else gradient
+        wanted = [symbol(name) for name in self.inputs if name not in (self.graph.scalars or {})]
+        found = derivative(self.values, upstream, wanted, map(symbol, self._readable))
+        gradients = {f"d_{node.name}": gradient for node, gradient in found.items()}
+        if self.graph.padded:
+            gradients = {name: self._where_valid(name, gradient) for name, gradient in gradients.items()}
+        return MappingProxyType(gradients)
+
+    def _where_valid(self, name: str, gradient: Expression) -> Expression:
+        """In padding the gradient of the state passes through and nothing else gets one."""
+        if name.removeprefix("d_") in self.matrices:  # a sum over the batch, to which padding adds zeros
+            return gradient
+        state = name.removeprefix("d_").removesuffix("_prev")
+        passing = symbol(f"d_{state}") if name.endswith("_prev") else constant(0)
+        return where(symbol("valid"), gradient, passing)
+
+    @cached_property
+    def entering_gradients(self) -> Mapping[str, Expression]:
+        """The gradient of what enters `weight_hh`, `d_entering`, carried on to `d_h_prev` and `d_h_start`."""
+        inputs = [symbol(name) for name in self.entering_inputs]
+        wanted = [node for node in inputs if node.name in {"h_prev", "h_start"}]
+        found = derivative({}, {self.graph.entering: symbol("d_entering")}, wanted, inputs)
         return MappingProxyType({f"d_{node.name}": gradient for node, gradient in found.items()})
 
     @property
+    def _readable(self) -> tuple[str, ...]:
+        hidden = {name for name in self.gate_inputs if name[0] in "zb"}
+        return tuple(name for name in self.inputs if name not in hidden)
+
+    @property
     def gradient_inputs(self) -> tuple[str, ...]:
-        """What the backward step may read, in order: upstream gradients, values, old states, parameters."""
-        return (*(f"d_{state}" for state in self.states), *self.values, *self.inputs[len(self.gates) :])
+        """What the backward step may read, in order: upstream gradients, values, and the readable inputs."""
+        return (*(f"d_{state}" for state in self.states), *self.values, *self._readable)
 
     def torch_source(self) -> str:
-        """Python source of one forward step over torch tensors: takes `inputs`, returns `values` in order."""
-        return torch_function(self.name, self.inputs, self.values)
+        """Python source of one forward step over torch tensors.
+
+        Takes `inputs`, returns `values` in order and then the next state, which differs from the values of
+        that name only in padding.
+        """
+        carried = {f"{state}_next": value for state, value in self.graph.carried.items()}
+        return torch_function(self.name, self.inputs, {**self.values, **carried})
 
     def torch_gradient_source(self) -> str:
         """Python source of one backward step: takes `gradient_inputs`, returns `gradients` in order."""
         return torch_function(f"{self.name}_backward", self.gradient_inputs, self.gradients)
+
+    def torch_entering_source(self) -> str:
+        """Source of what enters `weight_hh`: takes `entering_inputs`."""
+        return torch_function(
+            f"{self.name}_entering", self.entering_inputs, {"entering": self.graph.entering}
+        )
+
+    def torch_entering_gradient_source(self) -> str:
+        """Source of its backward: takes `d_entering` and `entering_inputs`, returns `entering_gradients`."""
+        arguments = ("d_entering", *self.entering_inputs)
+        return torch_function(f"{self.name}_entering_backward", arguments, self.entering_gradients)
 
     def latex(self) -> str:
         """The equations of one step as a LaTeX `aligned` block."""
@@ -160,6 +338,21 @@ class Cell:
     def latex_gradients(self) -> str:
         """The derived equations of one backward step as a LaTeX `aligned` block."""
         return _aligned(latex_lines(self.gradients))
+
+
+@cache
+def _cell_of(spec: str) -> Cell:
+    base, *modifiers = spec.split("+")
+    name, _, number = base.partition("@")
+    namesakes = Cell._known.get(name, [])
+    place = int(number or 1) - 1
+    if place >= len(namesakes):
+        raise ConfigError(f"cell {base!r} is not defined in this process: import what defines it")
+    cell = namesakes[place][1]
+    for modifier in modifiers:
+        kind, _, numbers = modifier.rstrip(")").partition("(")
+        cell = cell.modified(kind, *map(float, filter(None, numbers.split(","))))
+    return cell
 
 
 def _nameable(name: str) -> bool:

@@ -1,13 +1,14 @@
-"""A small graph of pointwise expressions, built by ordinary Python operators, and its derivative.
+"""A small graph of expressions over the values of one unit, built by ordinary Python operators.
 
 Equal expressions are the same object (hash-consing), so a subexpression that is written twice is
-computed once. Sums over units do not occur here: everything is pointwise.
+computed once. All is pointwise but for two cut points, which sum over units and which each backend writes
+once: `normalise` and `product`. They give several results; `item` takes one of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import ClassVar
+from collections.abc import Iterable, Mapping
+from typing import ClassVar, NoReturn
 from weakref import WeakValueDictionary
 
 Number = int | float
@@ -43,7 +44,7 @@ class Expression:
     def __add__(self, other: Expression | Number) -> Expression:
         return Expression("add", (self, lift(other)))
 
-    def __radd__(self, other: Number) -> Expression:
+    def __radd__(self, other: Expression | Number) -> Expression:
         return Expression("add", (lift(other), self))
 
     def __sub__(self, other: Expression | Number) -> Expression:
@@ -78,6 +79,22 @@ class Expression:
 
     def __ge__(self, other: Expression | Number) -> Expression:
         return Expression("less_equal", (lift(other), self))
+
+    def __pow__(self, power: int) -> Expression:
+        if not isinstance(power, int) or not 1 <= power <= 8:
+            raise TypeError(f"a symbol can be raised to the whole powers 1 to 8, got {power!r}")
+        half = self ** (power // 2) if power > 1 else None
+        square = self if half is None else half * half
+        return square * self if half is not None and power % 2 else square
+
+    def __abs__(self) -> Expression:
+        return absolute(self)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(
+            f"a symbol has no {name!r}: a cell is written unit by unit, with operators and the functions of "
+            "holdfast.cells; only normalise and product sum over units"
+        )
 
     def __bool__(self) -> bool:
         raise TypeError("a comparison of symbols has no truth value yet; choose with where(condition, a, b)")
@@ -155,9 +172,52 @@ def where(condition: Expression, a: Expression | Number, b: Expression | Number)
     return Expression("where", (condition, lift(a), lift(b)))
 
 
-def named(**values: Expression) -> dict[str, Expression]:
+def normalise(*parts: Expression) -> tuple[Expression, ...]:
+    """The parts, joined, shifted to mean 0 and scaled to variance 1 over all their units (eps 1e-5).
+
+    The mean and variance of layer normalisation (Ba, Kiros and Hinton 2016), without gain and bias.
+    """
+    return _items(Expression("normalise", tuple(map(lift, parts))), len(parts))
+
+
+def product(parameter: str, *parts: Expression, blocks: int = 1) -> tuple[Expression, ...]:
+    """The matrix parameter of that name times the parts, joined: as many row blocks as `blocks`."""
+    node = Expression("product", (symbol(parameter), *map(lift, parts)), value=float(blocks))
+    return _items(node, blocks)
+
+
+def _items(results: Expression, count: int) -> tuple[Expression, ...]:
+    return tuple(item(results, k) for k in range(count))
+
+
+def item(results: Expression, k: int) -> Expression:
+    """The k-th of the results of a cut point."""
+    return Expression("item", (results,), value=float(k))
+
+
+def named(**values: Expression | Number) -> dict[str, Expression]:
     """What a cell returns: its values by name, in the order in which they are computed."""
-    return values
+    return {name: lift(value) for name, value in values.items()}
+
+
+def substituted(root: Expression, replacements: Mapping[Expression, Expression]) -> Expression:
+    """The expression with nodes replaced; what a replacement holds is left as it is."""
+    done = dict(replacements)
+
+    def visit(node: Expression) -> Expression:
+        if node not in done:
+            arguments = tuple(map(visit, node.args))
+            done[node] = (
+                node if arguments == node.args else Expression(node.op, arguments, node.name, node.value)
+            )
+        return done[node]
+
+    return visit(root)
+
+
+def symbols_of(roots: Iterable[Expression]) -> set[str]:
+    """The names of all symbols below the roots."""
+    return {node.name for node in ordered(roots) if node.op == "symbol"}
 
 
 def ordered(roots: Iterable[Expression]) -> list[Expression]:
@@ -173,110 +233,3 @@ def ordered(roots: Iterable[Expression]) -> list[Expression]:
     for root in roots:
         visit(root)
     return list(seen)
-
-
-Gradients = tuple[Expression | None, ...]
-Rule = Callable[[Expression, tuple[Expression, ...], Expression], Gradients]
-
-
-def _abs_rule(_y: Expression, args: tuple[Expression, ...], u: Expression) -> Gradients:
-    (x,) = args
-    return (where(x < 0, -u, where(constant(0) < x, u, 0)),)
-
-
-# Each rule takes the node's value y, its arguments and the upstream gradient u, and prefers y to the
-# arguments: the value of a gate is kept for the backward pass, its pre-activation is not.
-RULES: dict[str, Rule] = {
-    "add": lambda y, args, u: (u, u),
-    "sub": lambda y, args, u: (u, -u),
-    "mul": lambda y, args, u: (u * args[1], u * args[0]),
-    "div": lambda y, args, u: (u / args[1], -(u * y / args[1])),
-    "neg": lambda y, args, u: (-u,),
-    "exp": lambda y, args, u: (u * y,),
-    "log": lambda y, args, u: (u / args[0],),
-    "sqrt": lambda y, args, u: (u / (2 * y),),
-    "sigmoid": lambda y, args, u: (u * (y * (1 - y)),),
-    "tanh": lambda y, args, u: (u * (1 - y * y),),
-    "relu": lambda y, args, u: (where(constant(0) < y, u, 0),),
-    "abs": _abs_rule,
-    "maximum": lambda y, args, u: (where(args[0] < args[1], 0, u), where(args[0] < args[1], u, 0)),
-    "minimum": lambda y, args, u: (where(args[1] < args[0], 0, u), where(args[1] < args[0], u, 0)),
-    "where": lambda y, args, u: (None, where(args[0], u, 0), where(args[0], 0, u)),
-}
-
-
-def derivative(
-    values: Mapping[str, Expression],
-    upstream: Mapping[str, Expression],
-    inputs: Iterable[Expression],
-    readable: Iterable[Expression],
-) -> dict[Expression, Expression]:
-    """Reverse-mode derivative: the gradient of each input as an expression.
-
-    Args:
-        values: the named values of a cell. The result refers to them by name, as kept by the forward pass.
-        upstream: the gradient that reaches each named value from outside; values left out get none.
-        inputs: the symbols whose gradients are wanted.
-        readable: the symbols that the backward pass may read besides the named values.
-
-    Returns:
-        The gradient of each input that has one.
-
-    Raises:
-        ValueError: the derivative needs a value that is not named, readable or computable from those.
-    """
-    kept = _Kept(values, frozenset(readable))
-    gradients: dict[Expression, Expression] = {}
-    for name, gradient in upstream.items():
-        _accumulate(gradients, values[name], gradient)
-    for node in reversed(ordered(values.values())):
-        if node not in gradients or not node.args or node.op.startswith("less"):
-            continue
-        contributions = _contributions(node, gradients[node], kept)
-        for argument, contribution in zip(node.args, contributions, strict=True):
-            if contribution is not None and argument.op != "constant":
-                _accumulate(gradients, argument, contribution)
-    return {node: gradients[node] for node in inputs if node in gradients}
-
-
-def _accumulate(gradients: dict[Expression, Expression], node: Expression, gradient: Expression) -> None:
-    gradients[node] = gradients[node] + gradient if node in gradients else gradient
-
-
-class _Kept:
-    """Rewrites forward expressions in terms of what the backward pass can read, only when asked for."""
-
-    def __init__(self, values: Mapping[str, Expression], readable: frozenset[Expression]) -> None:
-        self._names = {node: name for name, node in reversed(list(values.items()))}
-        self._readable = readable
-
-    def __call__(self, node: Expression) -> Expression:
-        if node in self._names:
-            return symbol(self._names[node])
-        if node.op == "constant" or node in self._readable:
-            return node
-        if node.op == "symbol":
-            raise ValueError(
-                f"the derivative reads {node.name}, which the forward pass does not keep: give it a name"
-            )
-        return Expression(node.op, tuple(map(self, node.args)))
-
-
-def _contributions(node: Expression, gradient: Expression, kept: _Kept) -> Gradients:
-    """Apply the node's rule, rewriting afterwards only those arguments that the rule really used."""
-    y = symbol("\0y")
-    stand_ins = tuple(symbol(f"\0{k}") for k in range(len(node.args)))
-    replace: dict[Expression, Expression] = {y: node, **dict(zip(stand_ins, node.args, strict=True))}
-    done: dict[Expression, Expression] = {gradient: gradient}
-
-    def rewrite(expression: Expression) -> Expression:
-        if expression not in done:
-            if expression in replace:
-                done[expression] = kept(replace[expression])
-            else:
-                arguments = tuple(map(rewrite, expression.args))
-                done[expression] = Expression(expression.op, arguments, expression.name, expression.value)
-        return done[expression]
-
-    contributions = RULES[node.op](y, stand_ins, gradient)
-    return tuple(None if contribution is None else rewrite(contribution) for contribution in contributions)

@@ -49,7 +49,10 @@ def schedule(values: Mapping[str, Expression], *, share: bool = True) -> list[As
 
 
 def _names(values: Mapping[str, Expression], nodes: Sequence[Expression]) -> dict[Expression, str]:
-    uses = Counter(argument for node in nodes for argument in node.args)
+    # The text of a maximum or minimum holds its arguments twice.
+    uses = Counter(
+        argument for node in nodes for argument in node.args * (1 + (node.op in {"maximum", "minimum"}))
+    )
     given = {node: name for name, node in reversed(list(values.items()))}
     shared = [node for node in nodes if node.args and uses[node] > 1 and node not in given]
     taken = {*values, *(node.name for node in nodes if node.op == "symbol")}
@@ -57,18 +60,30 @@ def _names(values: Mapping[str, Expression], nodes: Sequence[Expression]) -> dic
     return given | dict(zip(shared, free, strict=False))
 
 
+# After how many arguments the second list of each cut point begins.
+CUTS: Mapping[str, Callable[[Expression], int]] = {
+    "normalise": lambda node: len(node.args),
+    "normalise_backward": lambda node: len(node.args) // 2,
+    "product": lambda node: 1,
+    "product_backward": lambda node: 1,
+    "outer": lambda node: int(node.value),
+}
+
+
 @dataclass(frozen=True)
 class Language:
     """How one language writes a symbol, a number and each operation.
 
     An operation maps to a template over its arguments (`"{0} + {1}"`), the binding strength of the
-    result, and the least binding strength that each argument needs to stand without brackets.
+    result, and the least binding strength that each argument needs to stand without brackets. A cut point's
+    template is over its two lists of arguments and its number; an item's over its cut point and its number.
     """
 
     symbol: Callable[[str], str]
     number: Callable[[float], str]
     operations: Mapping[str, tuple[str, int, tuple[int, ...]]]
     brackets: tuple[str, str] = ("(", ")")
+    first_item: int = 0
 
     def render(self, expression: Expression) -> str:
         """The source text of one expression."""
@@ -80,11 +95,22 @@ class Language:
         if expression.op == "constant":
             return self.number(expression.value), ATOM if expression.value >= 0 else _UNARY
         template, strength, needed = self.operations[expression.op]
+        if expression.op in CUTS:
+            return self._render_cut(expression, template), strength
         arguments = []
         for argument, least in zip(expression.args, needed, strict=True):
             text, own = self._render(argument)
             arguments.append(text if own >= least else f"{self.brackets[0]}{text}{self.brackets[1]}")
+        if expression.op == "item":
+            arguments.append(str(int(expression.value) + self.first_item))
         return template.format(*arguments), strength
+
+    def _render_cut(self, expression: Expression, template: str) -> str:
+        """A cut point's arguments fall into two lists: see `CUTS`."""
+        texts = [self._render(argument)[0] for argument in expression.args]
+        split = CUTS[expression.op](expression)
+        lists = (", ".join(texts[:split]), ", ".join(texts[split:]))
+        return template.format(*lists, int(expression.value))
 
 
 def _infix(
@@ -114,6 +140,13 @@ TORCH = Language(
         "maximum": ("torch.where({0} < {1}, {1}, {0})", ATOM, (_SUM, _SUM)),
         "minimum": ("torch.where({1} < {0}, {1}, {0})", ATOM, (_SUM, _SUM)),
         "where": ("torch.where({0}, {1}, {2})", ATOM, (0, 0, 0)),
+        # The cut points are functions that whoever runs the code provides.
+        "item": ("{0}[{1}]", ATOM, (ATOM,)),
+        "normalise": ("normalise(({0},))", ATOM, ()),
+        "normalise_backward": ("normalise_backward(({0},), ({1},))", ATOM, ()),
+        "product": ("product({0}, ({1},), {2})", ATOM, ()),
+        "product_backward": ("product_backward({0}, ({1},), {2})", ATOM, ()),
+        "outer": ("outer(({0},), ({1},))", ATOM, ()),
     },
 )
 
@@ -161,8 +194,15 @@ LATEX = Language(
         "minimum": (r"\min\left({0}, {1}\right)", ATOM, (0, 0)),
         "less_equal": (r"{0} \le {1}", 0, (_SUM, _SUM)),
         "where": (r"\left[{0}\ ?\ {1} : {2}\right]", ATOM, (0, 0, 0)),
+        "item": (r"{0}_{{[{1}]}}", ATOM, (ATOM,)),
+        "normalise": (r"\operatorname{{N}}\left({0}\right)", ATOM, ()),
+        "normalise_backward": (r"\operatorname{{N}}'\left({0};\ {1}\right)", ATOM, ()),
+        "product": (r"{0} \left[{1}\right]", ATOM, ()),
+        "product_backward": (r"{0}^{{\top}} \left[{1}\right]", ATOM, ()),
+        "outer": (r"\left[{0}\right] \left[{1}\right]^{{\top}}", ATOM, ()),
     },
     brackets=(r"\left(", r"\right)"),
+    first_item=1,
 )
 
 

@@ -8,7 +8,8 @@ from holdfast.cells.expression import Expression, named, tanh
 
 def rnn(g: Expression) -> dict[str, Expression]:
     """No gates and no cell state: each step overwrites the last one."""
-    return named(h=tanh(g))
+    g = tanh(g)
+    return named(g=g, h=g)
 
 
 RNN = Cell(

@@ -1,0 +1,81 @@
+"""The graph of one step: what enters R, the named values, what is carried on, and what else is fed in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from holdfast.cells.expression import Expression, substituted, symbol
+
+
+@dataclass(frozen=True)
+class Draw:
+    """A random mask that a step reads: true where a value is dropped, or where its old one is kept.
+
+    Attributes:
+        symbol: its name in the graph.
+        value: the named value whose units it covers; it has that value's width.
+        stream: the number that keeps it apart from the other masks of a call.
+        probability: how often it is true.
+        per_sequence: one mask for a whole sequence instead of one for each step.
+    """
+
+    symbol: str
+    value: str
+    stream: int
+    probability: float
+    per_sequence: bool = False
+
+
+@dataclass(frozen=True)
+class Graph:
+    """One step as expressions.
+
+    Attributes:
+        values: the named values, in order; they are kept for the backward pass and shown by a trace.
+        carried: the next value of each state; `values` of the same name unless the step may be padding.
+        entering: what is multiplied by `weight_hh`: the old h, maybe with dropout.
+        draws: the masks that the step reads.
+        scalars: the numbers that the step reads, by symbol; they may change without new code.
+        padded: whether the step reads `valid` and leaves the state alone where that is false.
+        taps: the symbols whose gradients show the flow backwards; all zero.
+    """
+
+    values: Mapping[str, Expression]
+    carried: Mapping[str, Expression]
+    entering: Expression
+    draws: tuple[Draw, ...] = ()
+    scalars: Mapping[str, float] | None = None
+    padded: bool = False
+    taps: tuple[str, ...] = ()
+
+    def with_value(self, name: str, value: Expression) -> Graph:
+        """Another value under that name, carried too if it is a state; other values stay as they are."""
+        carried = {**self.carried, name: value} if name in self.carried else self.carried
+        return replace(self, values={**self.values, name: value}, carried=carried)
+
+    def with_later_uses(self, name: str, rewrite: Callable[[Expression], Expression]) -> Graph:
+        """Every other value sees the rewritten one in the place of the value of that name."""
+        old = self.values[name]
+        later = {old: rewrite(old)}
+        values = {
+            other: value if other == name else substituted(value, later)
+            for other, value in self.values.items()
+        }
+        carried = {state: values[state] for state in self.carried}
+        return replace(self, values=values, carried=carried)
+
+    def with_symbols(self, replacements: Mapping[str, Expression]) -> Graph:
+        """Inputs of the step replaced by expressions, everywhere."""
+        nodes = {symbol(name): expression for name, expression in replacements.items()}
+        values = {name: substituted(value, nodes) for name, value in self.values.items()}
+        return replace(
+            self,
+            values=values,
+            carried={state: substituted(value, nodes) for state, value in self.carried.items()},
+            entering=substituted(self.entering, nodes),
+        )
+
+    def reading(self, *draws: Draw, **scalars: float) -> Graph:
+        """The same step with more masks and numbers to read."""
+        return replace(self, draws=(*self.draws, *draws), scalars={**(self.scalars or {}), **scalars})
