@@ -1,0 +1,233 @@
+"""`@holdfast.cell`: what it reads off a function, and each mistake with the line that it stands in."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import pickle
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import holdfast.cells
+from holdfast.cells import CELLS, Cell, Parameter
+from holdfast.cells.define import VOCABULARY, cell
+from holdfast.errors import ConfigError
+
+HEAD = f"""import math
+import numpy as np
+import torch
+from holdfast.cells.define import cell
+from holdfast.cells.cell import Parameter
+from holdfast.cells.expression import {", ".join(name for name in VOCABULARY if name != "log")}
+"""
+FIRST = HEAD.count("\n") + 1  # the line of the decorator in the files below
+
+
+@pytest.fixture(autouse=True)
+def _cells_are_left_as_they_were() -> Iterator[None]:
+    before = dict(CELLS)
+    yield
+    CELLS.clear()
+    CELLS.update(before)
+    sys.modules.pop("my_cells", None)
+
+
+@pytest.fixture
+def my_cells(tmp_path: Path) -> Any:
+    """Writes a user's file and imports it."""
+
+    def load(body: str) -> ModuleType:
+        path = tmp_path / "my_cells.py"
+        path.write_text(HEAD + body.lstrip("\n"), encoding="utf-8")
+        specification = importlib.util.spec_from_file_location("my_cells", path)
+        assert specification is not None
+        assert specification.loader is not None
+        module = sys.modules["my_cells"] = importlib.util.module_from_spec(specification)
+        specification.loader.exec_module(module)
+        return module
+
+    return load
+
+
+MINIMAL = """
+@cell
+def minimal(f, g, c, p_f, bias=0.5):
+    "The forget gate alone."
+    f, g = sigmoid(f + p_f * c), tanh(g)
+    c = f * c + (1 - f) * g
+    return named(f=f, g=g, c=c, h=tanh(c + bias))
+"""
+
+
+def test_a_bare_decorator_reads_everything_off_the_arguments(my_cells: Any) -> None:
+    found = my_cells(MINIMAL).minimal
+    assert isinstance(found, Cell)
+    assert (found.name, found.gates, found.states) == ("minimal", ("f", "g"), ("h", "c"))
+    assert [(own.name, own.feeds, own.start) for own in found.parameters] == [
+        ("p_f", ("p_f",), None),
+        ("bias", ("bias",), 0.5),
+    ]
+    assert found.doc == "The forget gate alone."
+    assert CELLS["minimal"] is found
+
+
+def test_a_function_without_c_has_the_state_h_alone(my_cells: Any) -> None:
+    found = my_cells("@cell\ndef plain(g):\n    return named(h=tanh(g))\n").plain
+    assert (found.gates, found.states, found.parameters) == (("g",), ("h",), ())
+
+
+def test_everything_can_be_given(my_cells: Any) -> None:
+    found = my_cells("""
+@cell(
+    gates=("a", "b"),
+    states=("h", "m"),
+    parameters=(Parameter("weight_own", ("u", "v"), "two rows"),),
+    split=("b",),
+    references=("a paper, 2026",),
+    name="other",
+)
+def written(a, x_b, r_b, b_b, m, u, v):
+    a, b = sigmoid(a + u), tanh(x_b + v * r_b + b_b)
+    m = a * m + b
+    return named(a=a, b=b, m=m, h=m)
+""").written
+    assert found == CELLS["other"]
+    assert (found.gates, found.states, found.split) == (("a", "b"), ("h", "m"), ("b",))
+    assert found.parameters == (Parameter("weight_own", ("u", "v"), "two rows"),)
+    assert found.references == ("a paper, 2026",)
+
+
+def test_a_cell_may_be_defined_again_as_in_a_notebook(my_cells: Any) -> None:
+    first = my_cells(MINIMAL).minimal
+    second = my_cells(MINIMAL.replace("1 - f", "2 - f")).minimal
+    assert CELLS["minimal"] is second
+    assert first != second
+    assert Cell.of(first.spec) == first
+    assert Cell.of(second.spec) == second
+
+
+def test_a_cell_is_pickled_by_its_name_and_copied_as_itself(my_cells: Any) -> None:
+    found = my_cells(MINIMAL).minimal
+    for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
+        assert pickle.loads(pickle.dumps(found, protocol)) == found
+    assert copy.deepcopy(found) == found
+
+
+def test_a_cell_that_cannot_be_found_again_is_not_pickled(my_cells: Any) -> None:
+    first = my_cells(MINIMAL).minimal
+    my_cells(MINIMAL)
+    with pytest.raises(pickle.PicklingError, match=r"'minimal' pickles as my_cells\.minimal, which is not"):
+        pickle.dumps(first)
+
+    @cell
+    def local(g: Any) -> Any:
+        return holdfast.cells.expression.named(h=g)
+
+    assert copy.deepcopy(local) == local
+    with pytest.raises(pickle.PicklingError, match="define it once, at the top of a module"):
+        pickle.dumps(local)
+
+
+def body(*lines: str, decorator: str = "@cell", arguments: str = "f, g, c") -> str:
+    return "\n".join([decorator, f"def mine({arguments}):", *(f"    {line}" for line in lines), ""])
+
+
+KEEPS = "c = sigmoid(f) * c + tanh(g)"
+ENDS = "return named(c=c, h=tanh(c))"
+
+# What the file holds, the line counted from the decorator, and what is said about it.
+MISTAKES: dict[str, tuple[str, int, str]] = {
+    "an if": (body("if c > 0:", "    c = -c", KEEPS, ENDS), 3, r"truth value.*where\(condition, a, b\)"),
+    "an and": (body("c = where(c > 0 and g > 0, f, g)", ENDS), 3, r"where\(condition, a, b\)"),
+    "the built-in max": (body(KEEPS, "c = max(c, 0)", ENDS), 4, "truth value"),
+    "torch": (body("g = torch.tanh(g)", KEEPS, ENDS), 3, "not Expression.*from holdfast.cells, .*tanh"),
+    "math": (body(KEEPS, "c = math.exp(c)", ENDS), 4, "must be real number, not Expression.*exp"),
+    "numpy": (body(KEEPS, ENDS.replace("tanh", "np.tanh")), 4, "no.*tanh method.*holdfast.cells"),
+    "a method": (body(KEEPS, "c = c.clamp(-1, 1)", ENDS), 4, "no 'clamp'.*operators and the functions"),
+    "a power": (body(KEEPS, "c = c ** 0.5", ENDS), 4, "whole powers 1 to 8, got 0.5"),
+    "a matrix product": (body("c = c @ f", KEEPS, ENDS), 3, r"unsupported operand.*@"),
+    "a name that was not imported": (body(KEEPS, "c = log(c)", ENDS), 4, "from holdfast.cells import log"),
+    "a typo": (body("f = sigmod(f)", KEEPS, ENDS), 3, r"NameError.*'sigmod'.*Did you mean sigmoid\?"),
+    "an error within a function of the file": (
+        "def squash(x):\n    return 1 / (1 + x.exp())\n" + body("f = squash(f)", KEEPS, ENDS),
+        2,
+        "a symbol has no 'exp'",
+    ),
+    "an error of several lines": (
+        body("c = (", "    f * c +", "    math.tanh(g)", ")", ENDS),
+        5,
+        "math|real",
+    ),
+    "no value": (body(KEEPS, "return named(c=c, h=None)"), 4, "TypeError.*NoneType"),
+    "a return that is missing": (body(KEEPS, "named(c=c, h=tanh(c))"), 4, r"must return named.*None"),
+    "a tuple returned": (body(KEEPS, "", "return c, tanh(c)"), 5, r"must return named\(\.\.\.\)"),
+    "a dictionary of numbers": (body(KEEPS, "return {'c': c, 'h': 1}"), 4, r"must return named\(\.\.\.\)"),
+    "a state that is not returned": (body(KEEPS, "return named(h=tanh(c))"), 4, "no next value for.*'c'"),
+    "a value that has another's name": (body(KEEPS, "return named(c_prev=c, c=c, h=c)"), 4, "'c_prev'"),
+    "a gate that does nothing": (body("c = c + tanh(g)", ENDS), 2, "argument f changes nothing"),
+    "a parameter that does nothing": (body(KEEPS, ENDS, arguments="f, g, c, w"), 2, "argument w changes"),
+    "a derivative without its value": (
+        body("c = sigmoid(f) * c + g * g", "", ENDS),
+        5,
+        r"derivative reads g as it came in.*named\(\.\.\., g_in=g\)",
+    ),
+    "no gate": (body(KEEPS, ENDS, arguments="a, b, c"), 2, r"none of the usual gates.*gates=\('f', 'g'\)"),
+    "gates in another order": (
+        body(KEEPS, ENDS, decorator="@cell(gates=('g', 'f'))"),
+        2,
+        r"must take \['g', 'f', 'c'\], got \['f', 'g', 'c'\]",
+    ),
+    "gates as one text": (body(KEEPS, ENDS, decorator="@cell(gates='fg')"), 2, "tuple of names, got 'fg'"),
+    "states as one text": (body(KEEPS, ENDS, decorator="@cell(states='c')"), 2, "tuple of names, got 'c'"),
+    "no h": (body(KEEPS, ENDS, decorator="@cell(states=('c', 'h'))"), 2, "the first state must be h"),
+    "a parameter of the layer": (
+        body(KEEPS, ENDS, arguments="f, g, c, bias_ih"),
+        2,
+        "every layer has a bias_ih",
+    ),
+    "a default that is no number": (body(KEEPS, ENDS, arguments="f, g, c, w='x'"), 2, "a number, got 'x'"),
+    "any arguments": (body(KEEPS, ENDS, arguments="f, g, *c"), 2, r"plain arguments, got \*c"),
+    "a keyword": (body(KEEPS, ENDS, arguments="f, g, *, c"), 2, "plain arguments, got c"),
+    "a name that is no name": (body(KEEPS, ENDS, decorator="@cell(name='my-cell')"), 2, "Python identifier"),
+    "a name that holdfast has": (
+        body(KEEPS, ENDS, decorator="@cell(name='coupled')"),
+        2,
+        "holdfast has a cell of that name",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_named_with_its_line(my_cells: Any, mistake: str) -> None:
+    text, line, message = MISTAKES[mistake]
+    before = dict(CELLS)
+    with pytest.raises(ConfigError, match=message) as error:
+        my_cells(text)
+    assert str(error.value).startswith(f"my_cells.py, line {FIRST + line - 1}: cell '")
+    assert str(error.value).count("my_cells.py") == 1
+    assert str(error.value).count("cell '") == 1
+    assert before == CELLS
+
+
+def test_the_advice_about_a_derivative_helps(my_cells: Any) -> None:
+    text = body("c = sigmoid(f) * c + g * g", "return named(c=c, h=tanh(c), f_in=f, g_in=g)")
+    assert my_cells(text).mine.gradients
+
+
+def test_only_a_function_is_decorated() -> None:
+    with pytest.raises(ConfigError, match="makes a cell of a function, got 'mine'"):
+        cell("mine")  # type: ignore[call-overload]
+
+
+def test_a_function_without_source_still_has_a_line() -> None:
+    names: dict[str, Any] = {}
+    exec("def mine(g):\n    return named(h=tanh(g))", names)
+    with pytest.raises(
+        ConfigError, match=r"<string>, line 2: cell 'mine': name 'named' is not defined: from"
+    ):
+        cell(names["mine"])
