@@ -1,0 +1,70 @@
+"""What happened inside a call: the values by name, and after backward their gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree
+
+from holdfast.errors import InputError
+from holdfast.nn.layout import Layout
+
+
+class Trace(dict[str, Tensor]):
+    """Each named value of a call: `[L, D, T, B, width]` in the caller's layout, see `LSTM.forward`.
+
+    Args:
+        values: the values by name.
+        taps: for each gate and state the tensor whose `.grad` backward fills; None where none were asked for.
+        layout: how the taps are turned to the caller's layout.
+    """
+
+    def __init__(
+        self,
+        values: Mapping[str, Tensor],
+        taps: Mapping[str, Tensor] | None = None,
+        layout: Layout | None = None,
+    ) -> None:
+        super().__init__(values)
+        self._taps = taps
+        self._layout = layout
+
+    @property
+    def gradients(self) -> dict[str, Tensor]:
+        """The gradient of the loss, after `backward`: a dict shaped as the trace.
+
+        For each gate that to its pre-activation; for h and c that to the value itself over all its later
+        uses. Zero in padding. Several calls of `backward` add up, as in `Tensor.grad`.
+
+        Raises:
+            InputError: the call was not made with `return_trace="gradients"`, or no gradient has come yet.
+        """
+        if self._taps is None or self._layout is None:
+            raise InputError('this trace has no gradients: call the layer with return_trace="gradients"')
+        arrived = {name: tap.grad for name, tap in self._taps.items()}
+        if all(gradient is None for gradient in arrived.values()):
+            raise InputError(
+                "the gradients of this trace are not there yet: call backward() on a loss of this call's "
+                "output first (torch.autograd.grad leaves none)"
+            )
+        return {
+            name: self._layout.trace(
+                torch.zeros_like(tap) if (gradient := arrived[name]) is None else gradient
+            )
+            for name, tap in self._taps.items()
+        }
+
+
+def _flatten(trace: Trace) -> tuple[list[Any], list[str]]:
+    return list(trace.values()), list(trace)
+
+
+def _unflatten(values: Any, names: Any) -> Trace:
+    return Trace(dict(zip(names, values, strict=True)))
+
+
+# So that torch.func and torch.export see the tensors inside.
+_pytree.register_pytree_node(Trace, _flatten, _unflatten, serialized_type_name="holdfast.nn.trace.Trace")
