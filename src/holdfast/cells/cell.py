@@ -236,30 +236,49 @@ class Cell:
         return (*self.gate_inputs, *(f"{state}_prev" for state in self.states[1:]), *self.rows)
 
     @cached_property
-    def inputs(self) -> tuple[str, ...]:
-        """The symbols of one step, in order, those after the parameters only where the step reads them.
-
-        `z_i ... h_prev c_prev ... p_i ...`, then matrices, scalars and `h_start c_start` (what a reset
-        re-initialises to), which do not change from step to step, then `step_inputs`, which do.
-        """
-        roots = [*self.values.values(), *self.graph.carried.values()]
-        used = symbols_of(roots)
-        old = tuple(f"{state}_prev" for state in self.states if state != "h" or "h_prev" in used)
-        starts = tuple(f"{state}_start" for state in self.states)
-        fixed = (*self.matrices, *(self.graph.scalars or {}), *starts)
-        fixed = tuple(name for name in fixed if name in used)
-        return (*self.gate_inputs, *old, *self.rows, *fixed, *self._step_inputs(used))
+    def _used(self) -> set[str]:
+        return symbols_of([*self.values.values(), *self.graph.carried.values()])
 
     @cached_property
-    def entering_inputs(self) -> tuple[str, ...]:
-        """The symbols of what enters `weight_hh`: `h_prev`, and those of modifiers as in `inputs`."""
-        used = symbols_of([self.graph.entering])
-        fixed = tuple(name for name in (*(self.graph.scalars or {}), "h_start") if name in used)
-        return ("h_prev", *fixed, *self._step_inputs(used))
+    def old_states(self) -> tuple[str, ...]:
+        """The states whose value at the step before the step reads: all but mostly h."""
+        return tuple(state for state in self.states if state != "h" or "h_prev" in self._used)
 
-    def _step_inputs(self, used: set[str]) -> tuple[str, ...]:
-        names = (*(draw.symbol for draw in self.draws), "starts", "valid", *self.graph.taps)
-        return tuple(name for name in names if name in used)
+    @cached_property
+    def fixed_inputs(self) -> tuple[str, ...]:
+        """The symbols that are the same at each step: parameters, matrices, scalars, `h_start c_start`."""
+        starts = (f"{state}_start" for state in self.states)
+        return (*self.rows, *_among(self._used, (*self.matrices, *(self.graph.scalars or {}), *starts)))
+
+    @cached_property
+    def step_inputs(self) -> tuple[str, ...]:
+        """The symbols that change from step to step: masks, `starts`, `valid`, taps."""
+        return _among(self._used, self._step_symbols)
+
+    @property
+    def _step_symbols(self) -> tuple[str, ...]:
+        return (*(draw.symbol for draw in self.draws), "starts", "valid", *self.graph.taps)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The symbols of one step, in order: `z_i ...`, `h_prev c_prev`, `fixed_inputs`, `step_inputs`."""
+        old = (f"{state}_prev" for state in self.old_states)
+        return (*self.gate_inputs, *old, *self.fixed_inputs, *self.step_inputs)
+
+    @cached_property
+    def entering_fixed(self) -> tuple[str, ...]:
+        """Of what enters `weight_hh`, as `fixed_inputs`."""
+        return _among(symbols_of([self.graph.entering]), (*(self.graph.scalars or {}), "h_start"))
+
+    @cached_property
+    def entering_steps(self) -> tuple[str, ...]:
+        """Of what enters `weight_hh`, as `step_inputs`."""
+        return _among(symbols_of([self.graph.entering]), self._step_symbols)
+
+    @property
+    def entering_inputs(self) -> tuple[str, ...]:
+        """The symbols of what enters `weight_hh`, in order: `h_prev`, `entering_fixed`, `entering_steps`."""
+        return ("h_prev", *self.entering_fixed, *self.entering_steps)
 
     @cached_property
     def gradients(self) -> Mapping[str, Expression]:
@@ -297,10 +316,14 @@ class Cell:
         found = derivative({}, {self.graph.entering: symbol("d_entering")}, wanted, inputs)
         return MappingProxyType({f"d_{node.name}": gradient for node, gradient in found.items()})
 
+    @cached_property
+    def kept_parts(self) -> tuple[str, ...]:
+        """The parts of split gates, which the backward step reads."""
+        return tuple(name for name in self.gate_inputs if name[0] in "xr")
+
     @property
     def _readable(self) -> tuple[str, ...]:
-        hidden = {name for name in self.gate_inputs if name[0] in "zb"}
-        return tuple(name for name in self.inputs if name not in hidden)
+        return (*self.kept_parts, *self.inputs[len(self.gate_inputs) :])
 
     @property
     def gradient_inputs(self) -> tuple[str, ...]:
@@ -340,6 +363,10 @@ class Cell:
         return _aligned(latex_lines(self.gradients))
 
 
+def _among(used: set[str], names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for name in names if name in used)
+
+
 @cache
 def _cell_of(spec: str) -> Cell:
     base, *modifiers = spec.split("+")
@@ -355,9 +382,13 @@ def _cell_of(spec: str) -> Cell:
     return cell
 
 
+# What printed code calls into.
+_RESERVED = {"torch", "normalise", "normalise_backward", "product", "product_backward", "outer"}
+
+
 def _nameable(name: str) -> bool:
-    """Whether printed code can call something so; `torch` is what it calls into."""
-    return name.isidentifier() and not iskeyword(name) and name != "torch"
+    """Whether printed code can call something so."""
+    return name.isidentifier() and not iskeyword(name) and name not in _RESERVED
 
 
 def _aligned(lines: list[str]) -> str:

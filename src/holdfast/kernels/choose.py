@@ -29,6 +29,11 @@ def backends() -> list[BackendStatus]:
     ]
 
 
+def backend_named(name: str) -> Backend:
+    """The backend of that name; `check_name` says whether there is one."""
+    return next(backend for backend in BACKENDS if backend.name == name)
+
+
 def refusal(backend: Backend, request: Request) -> str | None:
     """None where the backend can run this call here, else the reason why not."""
     return backend.available() or backend.supports(request)

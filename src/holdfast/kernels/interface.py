@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -11,12 +11,14 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from holdfast.cells import Cell
+from holdfast.cells.modifiers import PROJECTION
 from holdfast.notation import State
 
 # weights[layer][direction] maps a parameter's name without its suffix to the tensor: weight_ih [G*H, I],
 # weight_hh [G*H, P or H]; bias_ih and bias_hh [G*H], both or neither; weight_hr [P, H] with a projection;
 # and the cell's own parameters.
 Weights = Sequence[Sequence[Mapping[str, Tensor]]]
+Values = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -24,13 +26,21 @@ class Request:
     """One call of a recurrence: a whole stack of layers over a whole sequence.
 
     Attributes:
-        cell: the equations.
+        cell: the equations, with the modifiers of the layer; those that a call adds (`project`, `reset`,
+            `padded`, `tapped`) are in `step_cell`.
         x: `[T, B, I]`, zero in padding; or a packed sequence in its sorted order.
         weights: one mapping per layer and direction, see `Weights`.
         state: one tensor `[L*D, B, width]` per state of the cell, or None for zeros.
         lengths: `[B]` int64, how many steps of each row are valid; None when all are.
+        reset: `[T, B]` bool, which steps begin a new sequence; None when only the first does.
+        start: what a reset re-initialises to, one tensor `[L*D, width]` per state, or None for zeros.
+        seed: 0-dim int64 from which the masks of the cell are drawn.
         dropout: the probability of zeroing an element between two layers; 0 outside training.
+        masks: in the place of `dropout`, what each layer after the first multiplies its input by,
+            `[T, B, D*width]` each.
+        residual: whether each layer after the first adds its input to its output.
         trace: whether every named value is wanted.
+        taps: zeros `[L, D, T, B, width]` by name whose gradients show what flows backwards, or None.
     """
 
     cell: Cell
@@ -38,8 +48,14 @@ class Request:
     weights: Weights
     state: tuple[Tensor, ...] | None = None
     lengths: Tensor | None = None
+    reset: Tensor | None = None
+    start: tuple[Tensor, ...] | None = None
+    seed: Tensor | None = None
     dropout: float = 0.0
+    masks: tuple[Tensor, ...] = ()
+    residual: bool = False
     trace: bool = False
+    taps: Values | None = None
 
     @property
     def data(self) -> Tensor:
@@ -50,6 +66,11 @@ class Request:
     def batch(self) -> int:
         """B."""
         return int(self.x.batch_sizes[0]) if isinstance(self.x, PackedSequence) else self.x.size(1)
+
+    @property
+    def layers(self) -> int:
+        """L."""
+        return len(self.weights)
 
     @property
     def directions(self) -> int:
@@ -66,13 +87,21 @@ class Request:
         """The width of h: P with a projection, else H."""
         return self.weights[0][0]["weight_hh"].size(1)
 
+    @property
+    def projected(self) -> bool:
+        """Whether h is projected."""
+        return PROJECTION in self.weights[0][0]
+
+    def width_of(self, name: str) -> int:
+        """The width of a named value."""
+        return self.width if name == "h" else self.hidden
+
     def initial_state(self) -> tuple[Tensor, ...]:
         """The given state, or zeros in the dtype and on the device of the input."""
         if self.state is not None:
             return self.state
-        rows = len(self.weights) * self.directions
-        widths = [self.width if name == "h" else self.hidden for name in self.cell.states]
-        return tuple(self.data.new_zeros(rows, self.batch, width) for width in widths)
+        rows = self.layers * self.directions
+        return tuple(self.data.new_zeros(rows, self.batch, self.width_of(name)) for name in self.cell.states)
 
 
 @dataclass(frozen=True)
@@ -82,17 +111,60 @@ class Result:
     Attributes:
         output: `[T, B, D*(P or H)]`, zero in padding; packed when the input was.
         state: one tensor `[L*D, B, width]` per state of the cell, after each row's last valid step.
-        trace: each named value as `[L, D, T, B, width]` in time order, zero in padding; h and c
+        trace: each named value as `[L, D, T, B, width]` in time order, zero in padding; states
             differentiable, gates detached; or None when not asked for.
+        taps: zeros of the same shapes for each gate and for h and c, whose gradients are those of the
+            pre-activations, of h and of c; or None when not asked for.
     """
 
     output: Tensor | PackedSequence
     state: tuple[Tensor, ...]
     trace: dict[str, Tensor] | None = None
+    taps: dict[str, Tensor] | None = None
+
+
+@dataclass(frozen=True)
+class Forward:
+    """What a backend's forward pass gives: the result and what its backward pass needs of it.
+
+    Attributes:
+        output: `[T, B, D*(P or H)]`.
+        state: as in `Result`.
+        values: each named value as in a trace, or empty where nothing is kept.
+        parts: of split gates, `[L, D, T, B, H]` by symbol (`x_i`, `r_i`).
+    """
+
+    output: Tensor
+    state: tuple[Tensor, ...]
+    values: Values = field(default_factory=dict)
+    parts: Values = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """The gradients that reach the results of a forward pass; None or left out where there is none."""
+
+    output: Tensor | None
+    state: Sequence[Tensor | None]
+    values: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """The gradients of a call's inputs: of the shapes of `Request`, x None where it was not wanted."""
+
+    x: Tensor | None
+    weights: Sequence[Sequence[Values]]
+    state: tuple[Tensor, ...]
+    start: tuple[Tensor, ...]
+    taps: Values
 
 
 class Backend(Protocol):
-    """One implementation of the recurrence."""
+    """One implementation of the recurrence.
+
+    Forward and backward are called inside the opaque operators of `operators.py`, without autograd.
+    """
 
     name: str
     summary: str
@@ -101,10 +173,33 @@ class Backend(Protocol):
         """None where this backend can run at all on this machine, else what is missing."""
 
     def supports(self, request: Request) -> str | None:
-        """None where this backend can run this call, else the reason why not."""
+        """None where this backend can run this call, else the reason why not.
 
-    def run(self, request: Request) -> Result:
-        """Run a call that `supports` accepted."""
+        Decided by device, type and cell only: sizes and lengths may be unknown yet.
+        """
+
+    def keeps(self, request: Request) -> bool:
+        """Whether `forward` fills `values` and `parts` when asked to keep what backward needs."""
+
+    def forward(self, request: Request, keep: bool) -> Forward:
+        """Run a call that `supports` accepted; `request.x` is padded."""
+
+    def backward(self, request: Request, kept: Forward, upstream: Upstream, wants_x: bool) -> Gradients:
+        """Differentiate it; of `kept`, output and state are not there."""
+
+
+def step_cell(request: Request) -> Cell:
+    """The cell with what the call adds to it."""
+    from holdfast.cells import modifiers
+
+    cell = request.cell
+    if request.projected:
+        cell = modifiers.project(cell)
+    if request.reset is not None:
+        cell = modifiers.reset(cell)
+    if request.lengths is not None:
+        cell = modifiers.padded(cell)
+    return modifiers.tapped(cell) if request.taps else cell
 
 
 def named_state(cell: Cell, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -116,6 +211,11 @@ def valid_steps(lengths: Tensor, steps: int, device: torch.device) -> Tensor:
     """`[T, B, 1]`: true where a step is within its row's length."""
     time = torch.arange(steps, device=device).unsqueeze(1)
     return (time < lengths.to(device)).unsqueeze(2)
+
+
+def being_recorded() -> bool:
+    """Whether the call runs under torch.compile or torch.export, or `torch.jit.trace` records it."""
+    return torch.compiler.is_compiling() or being_traced()
 
 
 def being_traced() -> bool:

@@ -3,92 +3,227 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import PackedSequence
+from torch.nn import functional
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from holdfast.cells import Cell
 from holdfast.errors import InputError
 from holdfast.kernels.choose import choose, explanation
-from holdfast.kernels.interface import Request, Result, Weights, being_traced, named_state, valid_steps
+from holdfast.kernels.differentiation import Recurrence, forward
+from holdfast.kernels.interface import (
+    Backend,
+    Request,
+    Result,
+    Weights,
+    being_recorded,
+    being_traced,
+    named_state,
+    valid_steps,
+)
+from holdfast.kernels.operators import planned, tap_names
+from holdfast.kernels.torch_native import TorchBackend
+
+TraceWish = bool | Literal["gradients"]
+States = tuple[Tensor, ...]
 
 
 def recurrence(
     cell: Cell,
     x: Tensor | PackedSequence,
     weights: Weights,
-    state: tuple[Tensor, ...] | None = None,
+    state: States | None = None,
     lengths: Tensor | None = None,
+    reset: Tensor | None = None,
     *,
+    seed: Tensor | None = None,
+    start: States | None = None,
     dropout: float = 0.0,
-    trace: bool = False,
+    residual: bool = False,
+    trace: TraceWish = False,
     backend: str = "auto",
 ) -> Result:
     """Run stacked, one- or two-directional layers of a cell over a batch of sequences.
 
     Args:
-        cell: the equations, from `holdfast.cells`.
+        cell: the equations, from `holdfast.cells`, with the modifiers that are wanted.
         x: `[T, B, I]`; T may be 0. What lies in padding is never read, not even NaN. Or a packed sequence.
         weights: per layer, per direction, named tensors: see `holdfast.kernels.interface.Weights`.
         state: one tensor `[L*D, B, width]` per state of the cell; zeros when None.
         lengths: `[B]` integers from 0 to T; a row's later steps are padding. Not with a packed `x`.
+        reset: `[T, B]` bool; true where a step begins a new sequence. The forward direction is
+            re-initialised before it, the reverse direction after it. In padding it means nothing.
+        seed: 0-dim int64 from which the masks of dropout and zoneout are drawn; needed if the cell has any.
+        start: what `reset` re-initialises to, one tensor `[L*D, width]` per state; zeros when None.
         dropout: the probability of zeroing an element of what one layer passes to the next, in [0, 1].
-        trace: also return every named value of the cell.
+        residual: each layer after the first adds its input, without dropout, to its output (Wu et al. 2016).
+        trace: also return every named value of the cell; `"gradients"`: and taps for what flows backwards.
         backend: `"auto"`, or the name of the one that must run it.
 
     Returns:
-        The output `[T, B, D*(P or H)]` (packed if `x` was), the state after each row's last valid step, and
-        the trace (`[L, D, T, B, width]` by name, in time order, zero in padding) or None.
+        The output `[T, B, D*(P or H)]` (packed if `x` was), the state after each row's last valid step, the
+        trace (`[L, D, T, B, width]` by name, in time order, zero in padding) or None, and the taps or None.
 
     Raises:
-        InputError: lengths of the wrong shape, type or range.
+        InputError: lengths or reset of the wrong shape, type or range; a cell that draws without a seed.
         ConfigError: no backend of that name.
         BackendError: the named backend cannot run this call.
     """
-    request = Request(cell, x, weights, state, lengths, dropout, trace)
-    if isinstance(x, PackedSequence):
-        return _run_packed(request, x, backend)
+    if cell.draws and seed is None:
+        raise InputError(f"the cell {cell.spec} draws random masks: give recurrence a seed")
+    request = Request(
+        cell,
+        x,
+        weights,
+        state,
+        lengths,
+        reset,
+        start,
+        seed,
+        dropout,
+        residual=residual,
+        trace=trace is not False,
+    )
     chosen = choose(request, backend)
-    if lengths is not None:
-        request = _without_padding(request, x, checked_lengths(lengths, x.size(0), x.size(1)))
-    result = chosen.run(request)
+    if isinstance(x, PackedSequence):
+        return _run_packed(request, x, chosen, trace)
+    request = _checked(request, x)
+    if _as_native(chosen):
+        result = chosen.run(request)  # type: ignore[attr-defined]
+    else:
+        request = replace(request, masks=_masks(request), dropout=0.0)
+        result = _through_operators(request, chosen, trace)
     return replace(result, state=named_state(cell, result.state))
 
 
-def _without_padding(request: Request, x: Tensor, lengths: Tensor) -> Request:
-    """Zeros in padding; lengths that leave no padding are dropped where asking costs no device stall."""
-    if _readable(lengths) and bool((lengths == x.size(0)).all()):
+def _checked(request: Request, x: Tensor) -> Request:
+    """Lengths and reset of the right form, zeros in padding, and no lengths that leave no padding."""
+    steps, batch = x.size(0), x.size(1)
+    if request.reset is not None:
+        request = replace(request, reset=checked_reset(request.reset, steps, batch).to(x.device))
+    if request.lengths is None:
+        return request
+    lengths = checked_lengths(request.lengths, steps, batch)
+    # Asked only where Python may look at values: no device stall, no break in a graph, none frozen into it.
+    if _readable(lengths) and bool((lengths == steps).all()):
         return replace(request, lengths=None)
-    x = torch.where(valid_steps(lengths, x.size(0), x.device), x, 0.0)
-    return replace(request, x=x, lengths=lengths)
+    return replace(request, x=torch.where(valid_steps(lengths, steps, x.device), x, 0.0), lengths=lengths)
 
 
-def _readable(lengths: Tensor) -> bool:
-    """Whether Python may look at the values: no device stall, no break in a graph, none frozen into it."""
-    recorded = torch.compiler.is_compiling() or being_traced()
-    return lengths.device.type == "cpu" and not recorded
+def _readable(tensor: Tensor) -> bool:
+    return tensor.device.type == "cpu" and not being_recorded() and not _transformed()
 
 
-def _run_packed(request: Request, x: PackedSequence, backend: str) -> Result:
-    """Backends work in the packed order; the state and the trace are in the caller's order."""
+def _transformed() -> bool:
+    """Whether `torch.func` transforms this call."""
+    return torch._C._are_functorch_transforms_active()
+
+
+def _as_native(backend: Backend) -> bool:
+    """Whether PyTorch's own autograd runs the call: in plain eager mode, where it is the quickest way.
+
+    Compilers would unroll its fused calls over time, and `torch.func` cannot transform them.
+    """
+    return isinstance(backend, TorchBackend) and not torch.compiler.is_compiling() and not _transformed()
+
+
+def _through_operators(request: Request, backend: Backend, trace: TraceWish) -> Result:
+    request = _autocast(request)
+    x = request.data
+    if trace == "gradients":
+        request = replace(request, taps=_zero_taps(request))
+    keep = request.trace or (torch.is_grad_enabled() and _requires_grad(request))
+    plan, tensors = planned(request, backend.name, keep=keep, trace=request.trace)
+    results = forward(plan, tensors) if being_traced() else Recurrence.apply(plan, *tensors)
+    first = 1 + len(plan.states)
+    values = None
+    if request.trace:
+        shown = zip(plan.values, results[first:], strict=False)
+        values = {
+            name: (value if name in plan.states else value.detach()).to(x.dtype) for name, value in shown
+        }
+    taps = None if request.taps is None else dict(request.taps)
+    return Result(results[0], tuple(results[1:first]), values, taps)
+
+
+def _requires_grad(request: Request) -> bool:
+    tensors = [request.data, *(request.state or ()), *(request.start or ()), *(request.taps or {}).values()]
+    tensors += [weight for layer in request.weights for own in layer for weight in own.values()]
+    return any(tensor.requires_grad for tensor in tensors)
+
+
+def _zero_taps(request: Request) -> dict[str, Tensor]:
+    """Zeros that take no memory, one for each pre-activation and for h and c."""
+    x = request.data
+    leading = (request.layers, request.directions, x.size(0), x.size(1))
+    taps = {}
+    for name in tap_names(request.cell):
+        # A gate of the cell may be called like one of its states; it is as wide as c then.
+        width = request.hidden if name in request.cell.gates else request.width_of(name)
+        taps[name] = x.new_zeros(()).expand(*leading, width).requires_grad_(torch.is_grad_enabled())
+    return taps
+
+
+def _autocast(request: Request) -> Request:
+    """Under autocast everything comes in its type, as PyTorch's layer has it; sums are kept in float32."""
+    device = request.data.device.type
+    if not torch.is_autocast_enabled(device):
+        return request
+    dtype = torch.get_autocast_dtype(device)
+
+    def cast(tensors: States | None) -> States | None:
+        return None if tensors is None else tuple([tensor.to(dtype) for tensor in tensors])
+
+    weights = [
+        [{name: weight.to(dtype) for name, weight in own.items()} for own in layer]
+        for layer in request.weights
+    ]
+    state, start = cast(request.state), cast(request.start)
+    return replace(request, x=request.data.to(dtype), weights=weights, state=state, start=start)
+
+
+def _masks(request: Request) -> States:
+    """Dropout between layers as factors, drawn in torch's order; of a packed sequence for its steps only."""
+    if request.dropout == 0:
+        return ()
+    x = request.data
+    width = request.width * request.directions
+    between = range(request.layers - 1)
+    return tuple([functional.dropout(x.new_ones(*x.shape[:-1], width), request.dropout) for _ in between])
+
+
+def _run_packed(request: Request, x: PackedSequence, backend: Backend, trace: TraceWish) -> Result:
     if request.lengths is not None:
         raise InputError(
             "got lengths together with a packed sequence, which carries its own; give one of them"
         )
-    chosen = choose(request, backend)
-    if request.state is not None:
-        request = replace(request, state=_permuted(request.state, x.sorted_indices))
-    result = chosen.run(request)
-    state = _permuted(result.state, x.unsorted_indices)
-    trace = result.trace
-    if trace is not None and x.unsorted_indices is not None:
-        trace = {name: value.index_select(3, x.unsorted_indices) for name, value in trace.items()}
-    return Result(result.output, named_state(request.cell, state), trace)
+    if _as_native(backend):
+        if request.state is not None:
+            request = replace(request, state=_permuted(request.state, x.sorted_indices))
+        result = backend.run(request)  # type: ignore[attr-defined]
+        state = _permuted(result.state, x.unsorted_indices)
+        return Result(result.output, named_state(request.cell, state))
+    return _as_padded(request, x, backend, trace)
 
 
-def _permuted(state: tuple[Tensor, ...], indices: Tensor | None) -> tuple[Tensor, ...]:
+def _as_padded(request: Request, x: PackedSequence, backend: Backend, trace: TraceWish) -> Result:
+    """Padded in the caller's order, and packed again."""
+    padded, lengths = pad_packed_sequence(x)
+    masks = tuple([pad_packed_sequence(x._replace(data=mask))[0] for mask in _masks(request)])
+    whole = replace(request, x=padded, lengths=lengths, masks=masks, dropout=0.0)
+    result = _through_operators(_checked(whole, padded), backend, trace)
+    assert isinstance(result.output, Tensor)
+    output = result.output
+    if x.sorted_indices is not None:
+        output, lengths = output.index_select(1, x.sorted_indices), lengths[x.sorted_indices.cpu()]
+    packed = x._replace(data=pack_padded_sequence(output, lengths).data)
+    return replace(result, output=packed, state=named_state(request.cell, result.state))
+
+
+def _permuted(state: States, indices: Tensor | None) -> States:
     return state if indices is None else tuple(part.index_select(1, indices) for part in state)
 
 
@@ -110,11 +245,31 @@ def checked_lengths(lengths: Tensor, steps: int, batch: int) -> Tensor:
     return lengths
 
 
+def checked_reset(reset: Tensor, steps: int, batch: int) -> Tensor:
+    """The reset itself.
+
+    Raises:
+        InputError: not bool `[T, B]`.
+    """
+    if reset.dtype != torch.bool:
+        raise InputError(f"reset must be bool, true where a new sequence begins, got {reset.dtype}")
+    if reset.shape != (steps, batch):
+        raise InputError(
+            f"reset must have one entry per step and row, shape [{steps}, {batch}], got {list(reset.shape)}"
+        )
+    return reset
+
+
 class _Layer(Protocol):
     backend: str
 
     def request(
-        self, x: Tensor | PackedSequence, *, lengths: Tensor | None = None, return_trace: bool = False
+        self,
+        x: Tensor | PackedSequence,
+        *,
+        lengths: Tensor | None = None,
+        reset: Tensor | None = None,
+        return_trace: TraceWish = False,
     ) -> Request: ...
 
 
@@ -122,7 +277,8 @@ def explain(
     layer: _Layer,
     x: Tensor | PackedSequence,
     lengths: Tensor | None = None,
-    return_trace: bool = False,
+    return_trace: TraceWish = False,
+    reset: Tensor | None = None,
 ) -> str:
     """Say which backend would run a call of the layer, and why not the others.
 
@@ -131,9 +287,10 @@ def explain(
         x: what it would be called with.
         lengths: as in the call.
         return_trace: as in the call.
+        reset: as in the call.
 
     Returns:
         One line per backend, the chosen one first.
     """
-    request = layer.request(x, lengths=lengths, return_trace=return_trace)
+    request = layer.request(x, lengths=lengths, reset=reset, return_trace=return_trace)
     return explanation(request, layer.backend)

@@ -10,16 +10,22 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
-from holdfast.cells.lstm import LSTM
-from holdfast.cells.rnn import RNN
-from holdfast.kernels.interface import Request, Result, being_traced, valid_steps
+from holdfast.kernels.interface import (
+    Forward,
+    Gradients,
+    Request,
+    Result,
+    Upstream,
+    being_traced,
+    valid_steps,
+)
 
 # Added to a pre-activation in padding so that its sigmoid is exactly 0 or 1, whatever the weights and inputs
 # make of it below this bound. It leaves room below the largest number, so that no sum overflows; float16 has
@@ -40,35 +46,123 @@ class TorchBackend:
         return None
 
     def supports(self, request: Request) -> str | None:
-        if request.cell not in (LSTM, RNN):
+        if request.cell.modifiers:
+            changes = ", ".join(name.replace("_", " ") for name, _ in request.cell.modifiers)
+            return f"PyTorch's fused path runs the plain cell only, without {changes}"
+        if request.cell.spec not in {"lstm", "rnn"}:
             return f"PyTorch has no fused path for the cell {request.cell.name!r}, only for lstm and rnn"
-        if request.trace:
+        if request.trace or request.taps:
             return "PyTorch's fused path does not give out its gates, which return_trace needs"
-        if "weight_hr" in request.weights[0][0] and request.cell == RNN:
+        if request.reset is not None:
+            return "PyTorch's fused path cannot begin a new sequence within one, which reset asks for"
+        if request.projected and request.cell.spec == "rnn":
             return "PyTorch's tanh RNN has no projection"
-        if request.data.size(0) == 0:
-            return "PyTorch refuses a sequence of length 0"
         return None
 
+    def keeps(self, request: Request) -> bool:
+        return False
+
     def run(self, request: Request) -> Result:
+        """Run it under PyTorch's own autograd."""
+        if request.data.size(0) == 0:
+            state = tuple(part.clone() for part in request.initial_state())
+            return Result(request.data.new_zeros(0, request.batch, request.directions * request.width), state)
         if isinstance(request.x, PackedSequence):
             return _run_packed(request, request.x)
         if request.lengths is None:
             return _run_dense(request, request.x)
         return _run_with_lengths(request, request.x, request.lengths)
 
+    def forward(self, request: Request, keep: bool) -> Forward:
+        with torch.no_grad():
+            result = self.run(request)
+        assert isinstance(result.output, Tensor)
+        return Forward(result.output, result.state)
+
+    def backward(self, request: Request, kept: Forward, upstream: Upstream, wants_x: bool) -> Gradients:
+        """Run it once more, now under autograd: between two operators nothing of PyTorch's own is kept."""
+        leaves, again = _as_leaves(request, wants_x)
+        with torch.enable_grad():
+            result = self.run(again)
+        assert isinstance(result.output, Tensor)
+        reached = [
+            (one, gradient)
+            for one, gradient in zip(
+                (result.output, *result.state), (upstream.output, *upstream.state), strict=True
+            )
+            if gradient is not None and one.requires_grad
+        ]
+        found: list[Tensor | None] = [None] * len(leaves)
+        if reached:
+            results, gradients = zip(*reached, strict=True)
+            found = list(torch.autograd.grad(results, leaves, gradients, allow_unused=True))
+        filled = iter(
+            torch.zeros_like(leaf) if one is None else one for leaf, one in zip(leaves, found, strict=True)
+        )
+        weights = [
+            [{name: next(filled) for name in own} for own in directions] for directions in again.weights
+        ]
+        state = tuple(next(filled) for _ in request.state or ())
+        return Gradients(next(filled) if wants_x else None, weights, state, (), {})
+
+
+def _as_leaves(request: Request, wants_x: bool) -> tuple[list[Tensor], Request]:
+    """The weights, the given state and x cut off from what they came from, and the request with them."""
+
+    def leaf(tensor: Tensor) -> Tensor:
+        return tensor.detach().requires_grad_()
+
+    weights = [
+        [{name: leaf(one) for name, one in own.items()} for own in directions]
+        for directions in request.weights
+    ]
+    state = None if request.state is None else tuple(map(leaf, request.state))
+    x = leaf(request.data) if wants_x else request.data.detach()
+    flat = [one for directions in weights for own in directions for one in own.values()]
+    leaves = [*flat, *(state or ()), *([x] if wants_x else [])]
+    return leaves, replace(request, x=x, weights=weights, state=state)
+
 
 def _run_dense(request: Request, x: Tensor) -> Result:
+    if request.masks or request.residual:
+        return _layer_by_layer(request, x)
     output, state = _fused(request, x, request.weights, request.initial_state(), request.dropout)
     return Result(output, state)
 
 
 def _run_packed(request: Request, packed: PackedSequence) -> Result:
-    data, state = _fused(
-        request, packed.data, request.weights, request.initial_state(), request.dropout, packed.batch_sizes
-    )
-    output = PackedSequence(data, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices)
+    sizes = packed.batch_sizes
+    if request.residual:
+        result = _layer_by_layer(request, packed.data, sizes)
+        data, state = result.output, result.state
+        assert isinstance(data, Tensor)
+    else:
+        data, state = _fused(
+            request, packed.data, request.weights, request.initial_state(), request.dropout, sizes
+        )
+    output = PackedSequence(data, sizes, packed.sorted_indices, packed.unsorted_indices)
     return Result(output, state)
+
+
+def _layer_by_layer(request: Request, x: Tensor, batch_sizes: Tensor | None = None) -> Result:
+    """One call for each layer, where something lies between them that PyTorch's call does not do."""
+    directions, final = request.directions, []
+    for layer, weights in enumerate(request.weights):
+        rows = tuple(part[layer * directions : (layer + 1) * directions] for part in request.initial_state())
+        output, state = _fused(
+            request, _layer_input(request, layer, x), [weights], rows, batch_sizes=batch_sizes
+        )
+        x = output + x if request.residual and layer > 0 else output
+        final.append(state)
+    return Result(x, tuple(torch.cat(parts) for parts in zip(*final, strict=True)))
+
+
+def _layer_input(request: Request, layer: int, x: Tensor) -> Tensor:
+    if layer == 0:
+        return x
+    if request.masks:
+        return x * request.masks[layer - 1]
+    return functional.dropout(x, request.dropout) if request.dropout > 0 else x
 
 
 def _fused(
@@ -88,8 +182,8 @@ def _fused(
         if name in direction
     ]
     biased = "bias_ih" in weights[0][0]
-    kind = torch.lstm if request.cell == LSTM else torch.rnn_tanh
-    start = state if request.cell == LSTM else state[0]
+    kind = torch.lstm if request.cell.spec == "lstm" else torch.rnn_tanh
+    start = state if request.cell.spec == "lstm" else state[0]
     # In PyTorch's training mode the call drops and keeps what backward needs; dropout is 0 outside training.
     train = request.dropout > 0 or torch.is_grad_enabled() or being_traced()
     options = (flat, biased, len(weights), dropout, train, len(weights[0]) == 2)
@@ -132,14 +226,14 @@ def _run_with_lengths(request: Request, x: Tensor, lengths: Tensor) -> Result:
     directions = request.directions
     final: list[tuple[Tensor, ...]] = []
     for layer, weights in enumerate(request.weights):
-        if layer > 0 and request.dropout > 0:
-            x = functional.dropout(x, request.dropout)
+        entering = _layer_input(request, layer, x)
         rows = tuple(part[layer * directions : (layer + 1) * directions] for part in state)
-        if request.cell == LSTM and request.state is None:
-            x, after = _whole_layer(request, x, weights, rows, padding)
+        if request.cell.spec == "lstm" and request.state is None:
+            output, after = _whole_layer(request, entering, weights, rows, padding)
         else:
-            x, after = _direction_by_direction(request, x, weights, rows, padding)
-        x = torch.where(padding.valid, x, 0.0)
+            output, after = _direction_by_direction(request, entering, weights, rows, padding)
+        output = torch.where(padding.valid, output, 0.0)
+        x = output + x if request.residual and layer > 0 else output
         final.append(after)
     return Result(x, tuple(torch.cat(parts) for parts in zip(*final, strict=True)))
 
@@ -173,7 +267,7 @@ def _direction_by_direction(
     for d, own in enumerate(weights):
         source = padding.reverse(x) if d == 1 else x
         rows = tuple(part[d : d + 1] for part in state)
-        if request.cell == LSTM:
+        if request.cell.spec == "lstm":
             output, after = _fused_frozen(request, source, [own], rows, padding)
         else:
             output, after = _fused(request, source, [[own]], rows)

@@ -1,0 +1,244 @@
+"""The opaque operators: one forward, one backward, whatever the backend.
+
+`torch.ops.holdfast.forward` and `.backward` take tensors, numbers and names only, and have rules for fake
+tensors: compilers and exporters see one node whose T and B stay open. `differentiation.py` has the autograd
+around them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from holdfast.cells import Cell
+from holdfast.cells.modifiers import PROJECTION
+from holdfast.errors import InputError
+from holdfast.kernels.choose import backend_named
+from holdfast.kernels.interface import Forward, Gradients, Request, Upstream, step_cell
+from holdfast.kernels.stack import computing_type
+
+
+class Plan(NamedTuple):
+    """What of a call is not a tensor, and how its tensors are told apart.
+
+    Attributes:
+        cell: the `spec` of its cell.
+        backend: the name of the backend that runs it.
+        layers, directions: L and D.
+        residual: as in `Request`.
+        keep: whether the forward pass keeps what the backward pass needs.
+        trace: whether the kept states are results that gradients reach.
+        states, values: the names of its cell's.
+        counts: how many tensors it has of each kind, in the order of `KINDS`.
+    """
+
+    cell: str
+    backend: str
+    layers: int
+    directions: int
+    residual: bool
+    keep: bool
+    trace: bool
+    states: tuple[str, ...]
+    values: tuple[str, ...]
+    counts: tuple[int, ...]
+
+
+KINDS = ("x", "lengths", "reset", "seed", "weights", "state", "start", "masks", "taps")
+DIFFERENTIABLE = ("x", "weights", "state", "start", "taps")
+
+_ARGUMENTS = (
+    "str cell, str backend, int layers, int directions, bool residual, Tensor x, Tensor? lengths, "
+    "Tensor? reset, Tensor? seed, Tensor[] weights, Tensor[] state, Tensor[] start, Tensor[] masks, "
+    "Tensor[] taps"
+)
+
+
+def planned(request: Request, backend: str, *, keep: bool, trace: bool) -> tuple[Plan, tuple[Tensor, ...]]:
+    """Take a padded request apart."""
+    weights = [
+        own[name]
+        for layer in request.weights
+        for own in layer
+        for name in weight_names(request.cell, len(own))
+    ]
+    taps = tap_names(request.cell) if request.taps else ()
+    kinds: list[list[Tensor]] = [
+        [request.data],
+        *([] if one is None else [one] for one in (request.lengths, request.reset, request.seed)),
+        weights,
+        *(list(several or ()) for several in (request.state, request.start, request.masks)),
+        [request.taps[name] for name in taps] if request.taps else [],
+    ]
+    plan = Plan(
+        request.cell.spec,
+        backend,
+        request.layers,
+        request.directions,
+        request.residual,
+        keep,
+        trace,
+        request.cell.states,
+        tuple(request.cell.values),
+        tuple([len(kind) for kind in kinds]),
+    )
+    return plan, tuple(tensor for kind in kinds for tensor in kind)
+
+
+def weight_names(cell: Cell, count: int) -> list[str]:
+    """The names of one direction's weights, in order; their number tells which of them there are."""
+    own = [parameter.name for parameter in cell.parameters]
+    more = count - len(own) - 2
+    biases = ["bias_ih", "bias_hh"] if more >= 2 else []
+    return ["weight_ih", "weight_hh", *biases, *([PROJECTION] if more % 2 else []), *own]
+
+
+def tap_names(cell: Cell) -> tuple[str, ...]:
+    """What a gradient trace shows: the gates' pre-activations, h and c."""
+    return (*cell.gates, *cell.tapped_states)
+
+
+def rebuilt(
+    plan_cell: str,
+    layers: int,
+    directions: int,
+    residual: bool,
+    tensors: dict[str, Sequence[Tensor]],
+) -> Request:
+    """The request that these came from."""
+    cell = Cell.of(plan_cell)
+    weights = list(tensors["weights"])
+    count = len(weights) // (layers * directions)
+    names = weight_names(cell, count)
+    flat = [dict(zip(names, weights[k : k + count], strict=True)) for k in range(0, len(weights), count)]
+    one = {kind: (tensors[kind][0] if tensors[kind] else None) for kind in ("lengths", "reset", "seed")}
+    return Request(
+        cell,
+        tensors["x"][0],
+        [flat[k : k + directions] for k in range(0, len(flat), directions)],
+        tuple(tensors["state"]) or None,
+        one["lengths"],
+        one["reset"],
+        tuple(tensors["start"]) or None,
+        one["seed"],
+        masks=tuple(tensors["masks"]),
+        residual=residual,
+        taps=dict(zip(tap_names(cell), tensors["taps"], strict=True)) if tensors["taps"] else None,
+    )
+
+
+def _kinds(arguments: Sequence[Any]) -> dict[str, Sequence[Tensor]]:
+    """The tensors of an operator's arguments by kind, each kind as a list."""
+    x, lengths, reset, seed, *lists = arguments
+    single = [[] if one is None else [one] for one in (lengths, reset, seed)]
+    return dict(zip(KINDS, [[x], *single, *lists], strict=True))
+
+
+@torch.library.custom_op(
+    "holdfast::forward", mutates_args=(), schema=f"({_ARGUMENTS}, bool keep) -> Tensor[]"
+)
+def forward_operator(
+    cell: str, backend: str, layers: int, directions: int, residual: bool, *rest: Any
+) -> list[Tensor]:
+    """The results, then what is kept: output, state, values, parts; see `Forward`."""
+    *tensors, keep = rest
+    request = rebuilt(cell, layers, directions, residual, _kinds(tensors))
+    _check_lengths(request)
+    with torch.autocast(request.data.device.type, enabled=False):
+        result = backend_named(backend).forward(request, keep)
+    return [
+        part.contiguous()
+        for part in (result.output, *result.state, *result.values.values(), *result.parts.values())
+    ]
+
+
+@forward_operator.register_fake
+def _(cell: str, backend: str, layers: int, directions: int, residual: bool, *rest: Any) -> list[Tensor]:
+    *tensors, keep = rest
+    request = rebuilt(cell, layers, directions, residual, _kinds(tensors))
+    x = request.data
+    steps, batch = x.size(0), x.size(1)
+    results = [x.new_empty(steps, batch, directions * request.width)]
+    results += [
+        x.new_empty(layers * directions, batch, request.width_of(name)) for name in request.cell.states
+    ]
+    if keep and backend_named(backend).keeps(request):
+        step = step_cell(request)
+        widths = [request.width_of(name) for name in step.values]
+        widths += [request.hidden] * len(step.kept_parts)
+        dtype = computing_type(x.dtype)
+        results += [x.new_empty(layers, directions, steps, batch, width, dtype=dtype) for width in widths]
+    return results
+
+
+@torch.library.custom_op(
+    "holdfast::backward",
+    mutates_args=(),
+    schema=f"({_ARGUMENTS}, Tensor[] kept, Tensor? d_output, Tensor?[] d_state, Tensor?[] d_values, "
+    "bool wants_x) -> Tensor[]",
+)
+def backward_operator(
+    cell: str, backend: str, layers: int, directions: int, residual: bool, *rest: Any
+) -> list[Tensor]:
+    """The gradients of the differentiable arguments, in their order; x's is empty if it is not wanted."""
+    *tensors, kept, d_output, d_state, d_values, wants_x = rest
+    request = rebuilt(cell, layers, directions, residual, _kinds(tensors))
+    upstream = Upstream(
+        d_output,
+        d_state or [None] * len(request.cell.states),
+        {
+            name: value
+            for name, value in zip(request.cell.states, d_values, strict=False)
+            if value is not None
+        },
+    )
+    with torch.autocast(request.data.device.type, enabled=False):
+        found = backend_named(backend).backward(request, _kept(request, kept), upstream, wants_x)
+    return [gradient.contiguous() for gradient in _in_order(request, found)]
+
+
+@backward_operator.register_fake
+def _(cell: str, backend: str, layers: int, directions: int, residual: bool, *rest: Any) -> list[Tensor]:
+    *tensors, _kept, _d_output, _d_state, _d_values, wants_x = rest
+    kinds = _kinds(tensors)
+    x = kinds["x"][0]
+    given = [*kinds["weights"], *kinds["state"], *kinds["start"], *kinds["taps"]]
+    return [
+        torch.empty_like(x, memory_format=torch.contiguous_format) if wants_x else x.new_empty(0),
+        *(torch.empty_like(tensor, memory_format=torch.contiguous_format) for tensor in given),
+    ]
+
+
+def _kept(request: Request, kept: Sequence[Tensor]) -> Forward:
+    step = step_cell(request)
+    count = len(step.values) if kept else 0
+    return Forward(
+        request.data,
+        (),
+        dict(zip(step.values, kept[:count], strict=bool(kept))),
+        dict(zip(step.kept_parts, kept[count:], strict=bool(kept))),
+    )
+
+
+def _in_order(request: Request, found: Gradients) -> Iterator[Tensor]:
+    """As the differentiable arguments are; without those that were not given."""
+    yield request.data.new_empty(0) if found.x is None else found.x
+    for layer in found.weights:
+        for own in layer:
+            yield from (own[name] for name in weight_names(request.cell, len(own)))
+    yield from found.state if request.state is not None else ()
+    yield from found.start if request.start is not None else ()
+    yield from found.taps.values()
+
+
+def _check_lengths(request: Request) -> None:
+    """The range of lengths, which callers cannot look at while they are being compiled."""
+    steps, lengths = request.data.size(0), request.lengths
+    if lengths is None or lengths.device.type != "cpu" or lengths.numel() == 0:
+        return
+    least, most = int(lengths.min()), int(lengths.max())
+    if not 0 <= least <= most <= steps:
+        raise InputError(f"lengths must lie between 0 and T = {steps}, got {least} to {most}")
