@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from holdfast._version import __version__
 
 if TYPE_CHECKING:
+    from holdfast.cells.define import cell as cell
     from holdfast.errors import BackendError as BackendError
     from holdfast.errors import ConfigError as ConfigError
     from holdfast.errors import DataError as DataError
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from holdfast.errors import TrainingInterrupted as TrainingInterrupted
     from holdfast.kernels import explain as explain
     from holdfast.nn.lstm import LSTM as LSTM
+    from holdfast.nn.lstm_cell import LSTMCell as LSTMCell
     from holdfast.notation import State as State
     from holdfast.tasks import load as load
     from holdfast.tasks import train as train
@@ -30,8 +32,10 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "LSTM": "holdfast.nn.lstm",
+    "LSTMCell": "holdfast.nn.lstm_cell",
     "State": "holdfast.notation",
     "TextClassifier": "holdfast.tasks.estimator",
+    "cell": "holdfast.cells.define",
     "explain": "holdfast.kernels",
     "load": "holdfast.tasks",
     "train": "holdfast.tasks",
@@ -48,6 +52,7 @@ _HOMES = {
 
 __all__ = [
     "LSTM",
+    "LSTMCell",
     "BackendError",
     "ConfigError",
     "DataError",
@@ -60,6 +65,7 @@ __all__ = [
     "TrainingError",
     "TrainingInterrupted",
     "__version__",
+    "cell",
     "explain",
     "load",
     "train",

@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
-import math
-import numbers
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.parametrize import is_parametrized
 
-from holdfast.cells import Cell, get
-from holdfast.errors import ConfigError
+from holdfast.cells import Cell
 from holdfast.kernels import Weights
-from holdfast.kernels.choose import check_name
+from holdfast.nn import keywords
+from holdfast.nn.initialise import initialise
+from holdfast.nn.modified import Modified
 
 
-class Recurrent(nn.Module):
+class Recurrent(Modified):
     """Stacked layers of any cell: the arguments and parameters of `torch.nn.LSTM`, without the forward pass.
 
     Parameters that PyTorch's layer does not have are registered after all those it has, so that the same seed
     gives the shared ones the same numbers.
     """
+
+    _plain: Mapping[str, Any] = {
+        "proj_size": 0,
+        "num_layers": 1,
+        "bias": True,
+        "batch_first": False,
+        "dropout": 0.0,
+        "bidirectional": False,
+        **Modified._plain,
+        "weight_drop": 0.0,
+        "learn_initial_state": False,
+        "residual": False,
+    }
 
     def __init__(  # noqa: PLR0917 - the order of torch.nn.LSTM
         self,
@@ -39,22 +52,36 @@ class Recurrent(nn.Module):
         dtype: torch.dtype | None = None,
         *,
         cell: str | Cell = "lstm",
+        recurrent_dropout: float | Mapping[str, float] = 0.0,
+        zoneout: float | tuple[float, float] = 0.0,
         weight_drop: float = 0.0,
+        cell_clip: float | None = None,
+        forget_bias: float | None = None,
+        init: str = "torch",
+        max_lag: float | None = None,
+        learn_initial_state: bool = False,
+        residual: bool = False,
         backend: str = "auto",
     ) -> None:
-        super().__init__()
-        _check_dropout(dropout, num_layers)
-        _check_types(bias, batch_first, input_size, hidden_size)
-        _check_sizes(input_size, hidden_size, num_layers, proj_size)
-        self.cell = get(cell)
-        if proj_size > 0 and "c" not in self.cell.states:
-            raise ConfigError(
-                f"proj_size is {proj_size}, but the cell {self.cell.name!r} does not take a projection"
-            )
-        if not 0.0 <= weight_drop <= 1.0:
-            raise ConfigError(f"weight_drop is {weight_drop}; it must be a probability, 0 to 1")
-        self.weight_drop = float(weight_drop)
-        self.backend = check_name(backend)
+        keywords.check_dropout(dropout, num_layers)
+        for name, value, wanted in (("bias", bias, bool), ("batch_first", batch_first, bool)):
+            keywords.check_type(name, value, wanted)
+        for name, size in (("input_size", input_size), ("hidden_size", hidden_size)):
+            keywords.check_type(name, size, int)
+        for name, size in (
+            ("input_size", input_size),
+            ("hidden_size", hidden_size),
+            ("num_layers", num_layers),
+        ):
+            keywords.check_size(name, size)
+        keywords.check_projection(proj_size, hidden_size)
+        super().__init__(
+            cell, recurrent_dropout=recurrent_dropout, zoneout=zoneout, cell_clip=cell_clip, backend=backend
+        )
+        self._set_first_values(init, max_lag, forget_bias, bias=bias)
+        self.weight_drop = keywords.weight_drop_rate(weight_drop)
+        self.learn_initial_state = keywords.flag("learn_initial_state", learn_initial_state)
+        self.residual = keywords.flag("residual", residual)
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.num_layers = num_layers
@@ -90,6 +117,9 @@ class Recurrent(nn.Module):
             for end in ("", "_reverse")[: self.directions]:
                 yield layer, f"_l{layer}{end}"
 
+    def _state_width(self, name: str) -> int:
+        return self.width if name == "h" else self.hidden_size
+
     def _shapes(self) -> Iterator[tuple[str, tuple[int, ...]]]:
         """Each parameter's name and shape, in the order of registration."""
         rows = len(self.cell.gates) * self.hidden_size
@@ -105,6 +135,9 @@ class Recurrent(nn.Module):
             yield from ((name + suffix, shapes[name]) for name in self._matrices)
         for _, suffix in self._suffixes():
             yield from ((own.name + suffix, own.shape(self.hidden_size)) for own in self.cell.parameters)
+        if self.learn_initial_state:
+            runs = self.num_layers * self.directions
+            yield from ((f"initial_{name}", (runs, self._state_width(name))) for name in self.cell.states)
 
     @property
     def all_weights(self) -> list[list[Tensor]]:
@@ -139,11 +172,23 @@ class Recurrent(nn.Module):
             for directions in self.weights()
         ]
 
+    def _learnt_state(self) -> tuple[Tensor, ...] | None:
+        """The learnt initial state, `[L*D, width]` per state of the cell; None where it is not learnt."""
+        if not self.learn_initial_state:
+            return None
+        return tuple(getattr(self, f"initial_{name}") for name in self.cell.states)
+
+    @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Draw every parameter from U(-1/sqrt(H), 1/sqrt(H)), in order of registration, as PyTorch does."""
-        bound = 1.0 / math.sqrt(self.hidden_size)
-        for parameter in self.parameters():
-            nn.init.uniform_(parameter, -bound, bound)
+        """Draw the first values again, as `init`, `forget_bias` and `learn_initial_state` say."""
+        weights = self.weights()
+        initialise(weights, self.cell, self.init, self.max_lag, self.forget_bias)
+        for (_, suffix), own in zip(self._suffixes(), chain.from_iterable(weights), strict=True):
+            for name, value in own.items():
+                if is_parametrized(self, name + suffix):
+                    setattr(self, name + suffix, value)
+        for part in self._learnt_state() or ():
+            part.zero_()
 
     def flatten_parameters(self) -> None:
         """Lay the parameters out in one piece where cuDNN runs them; elsewhere there is nothing to do."""
@@ -169,22 +214,7 @@ class Recurrent(nn.Module):
         return result
 
     def extra_repr(self) -> str:
-        defaults = {
-            "proj_size": 0,
-            "num_layers": 1,
-            "bias": True,
-            "batch_first": False,
-            "dropout": 0.0,
-            "bidirectional": False,
-            "weight_drop": 0.0,
-        }
-        shown = [
-            f"{name}={getattr(self, name)}"
-            for name, default in defaults.items()
-            if getattr(self, name) != default
-        ]
-        shown += [f"cell={self.cell.name!r}"] * (self.cell.name != "lstm")
-        shown += [f"backend={self.backend!r}"] * (self.backend != "auto")
+        shown = [f"{name}={value!r}" for name, value in self._differences().items()]
         return ", ".join([str(self.input_size), str(self.hidden_size), *shown])
 
 
@@ -201,41 +231,3 @@ def _flattable(weights: list[Tensor]) -> bool:
         for weight in weights
     )
     return acceptable and len({weight.data_ptr() for weight in weights}) == len(weights)
-
-
-def _check_dropout(dropout: Any, num_layers: int) -> None:
-    number = isinstance(dropout, numbers.Number) and not isinstance(dropout, bool)
-    if not number or not 0 <= dropout <= 1:
-        raise ValueError(
-            "dropout should be a number in range [0, 1] representing the probability of an element being "
-            f"zeroed, got {dropout!r}"
-        )
-    if dropout > 0 and num_layers == 1:
-        warnings.warn(
-            "dropout option adds dropout after all but last recurrent layer, so non-zero dropout expects "
-            f"num_layers greater than 1, but got dropout={dropout} and num_layers={num_layers}",
-            stacklevel=3,
-        )
-
-
-def _check_types(bias: object, batch_first: object, input_size: object, hidden_size: object) -> None:
-    for name, value, wanted in (
-        ("bias", bias, bool),
-        ("batch_first", batch_first, bool),
-        ("input_size", input_size, int),
-        ("hidden_size", hidden_size, int),
-    ):
-        if not isinstance(value, wanted):
-            raise TypeError(f"{name} should be of type {wanted.__name__}, got: {type(value).__name__}")
-
-
-def _check_sizes(input_size: int, hidden_size: int, num_layers: int, proj_size: int) -> None:
-    for name, value in (("input_size", input_size), ("hidden_size", hidden_size), ("num_layers", num_layers)):
-        if value <= 0:
-            raise ValueError(f"{name} must be greater than zero, got {value}")
-    if proj_size < 0:
-        raise ValueError(
-            f"proj_size should be a positive integer or zero to disable projections, got {proj_size}"
-        )
-    if proj_size >= hidden_size:
-        raise ValueError(f"proj_size has to be smaller than hidden_size, got {proj_size} and {hidden_size}")

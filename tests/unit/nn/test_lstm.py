@@ -221,7 +221,6 @@ def test_the_torch_backend_refuses_what_it_cannot_do_with_the_reason() -> None:
     [
         ({"cell": "lstn"}, "Did you mean 'lstm'"),
         ({"backend": "cuda"}, "backend is 'cuda'; it must be one of auto, torch, reference"),
-        ({"cell": "rnn", "proj_size": 2}, "'rnn' does not take a projection"),
     ],
 )
 def test_unknown_options_are_refused(arguments: dict[str, Any], message: str) -> None:
