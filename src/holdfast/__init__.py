@@ -52,12 +52,12 @@ _HOMES = {
 
 __all__ = [
     "LSTM",
-    "LSTMCell",
     "BackendError",
     "ConfigError",
     "DataError",
     "HoldfastError",
     "InputError",
+    "LSTMCell",
     "MissingExtraError",
     "ModelFileError",
     "State",
