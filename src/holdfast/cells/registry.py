@@ -46,7 +46,7 @@ def get(name: str | Cell) -> Cell:
     """
     if isinstance(name, Cell):
         return name
-    if name in CELLS:
+    if isinstance(name, str) and name in CELLS:
         return CELLS[name]
     close = difflib.get_close_matches(str(name), CELLS, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""

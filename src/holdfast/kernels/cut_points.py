@@ -55,4 +55,5 @@ def _joined(upstream: Sequence[Tensor | float], parts: Parts) -> Tensor:
 
 
 def _apart(joined: Tensor, parts: Parts) -> Parts:
-    return joined.split([part.shape[-1] for part in parts], dim=-1)
+    apart: Parts = joined.split([part.shape[-1] for part in parts], dim=-1)
+    return apart

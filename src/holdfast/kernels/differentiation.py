@@ -1,7 +1,8 @@
-"""Autograd around the opaque operators, in the form that torch.compile, export and torch.func take apart.
+"""Autograd around the opaque operators: one backward pass is one operator.
 
-One backward pass is one operator. Differentiating it again re-runs the reference, which is made of torch's
-own operations; vmap over samples or weights loops.
+It is said twice. To compilers by `register_autograd`, so that they see the operators alone; in eager mode by
+autograd functions of the form that `torch.func` takes apart. There, differentiating the backward pass re-runs
+the reference, which is made of torch's own operations, and vmap over samples or weights loops.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from holdfast.cells import Cell
 from holdfast.kernels.operators import (
     DIFFERENTIABLE,
     KINDS,
@@ -42,17 +44,59 @@ def _arguments(plan: Plan, tensors: Sequence[Tensor]) -> list[Any]:
     return [plan.cell, plan.backend, plan.layers, plan.directions, plan.residual, *single, *lists]
 
 
+def applied(function: type[torch.autograd.Function], *arguments: Any) -> Tensors:
+    """`function.apply`, which PyTorch leaves without types."""
+    results: Tensors = function.apply(*arguments)
+    return results
+
+
 def forward(plan: Plan, tensors: Sequence[Tensor]) -> list[Tensor]:
     """The forward operator, without autograd."""
     results: list[Tensor] = forward_operator(*_arguments(plan, tensors), plan.keep)
     return results
 
 
+def _setup_operator(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
+    """For `register_autograd`: what the operator was called with, as it was called."""
+    *arguments, keep = inputs
+    if not keep:
+        raise RuntimeError("holdfast::forward was called without keep=True, so it cannot be differentiated")
+    plain, x, one, several = arguments[:5], arguments[5], arguments[6:9], arguments[9:]
+    ctx.plain, ctx.counts = plain, [len(tensors) for tensors in several]
+    ctx.there = [tensor is not None for tensor in one]
+    ctx.states = len(Cell.of(plain[0]).states)
+    given = [tensor for tensor in one if tensor is not None]
+    flat = [tensor for tensors in several for tensor in tensors]
+    ctx.save_for_backward(x, *given, *flat, *output[1 + ctx.states :])
+
+
+def _backward_operator(ctx: Any, upstream: Sequence[Tensor | None]) -> tuple[Any, ...]:
+    """For `register_autograd`: the gradients of the operator's arguments, in their order."""
+    left = iter(ctx.saved_tensors)
+    x = next(left)
+    one = [next(left) if there else None for there in ctx.there]
+    several = [[next(left) for _ in range(count)] for count in ctx.counts]
+    kept = list(left)
+    cell, first = Cell.of(ctx.plain[0]), 1 + ctx.states
+    traces = [upstream[first + list(cell.values).index(state)] for state in cell.states] if kept else []
+    found = backward_operator(
+        *ctx.plain, x, *one, *several, kept, upstream[0], list(upstream[1:first]), traces, True
+    )
+    d_x, *rest = found
+    gradients: list[Any] = []
+    for kind, count in zip(KINDS[4:], ctx.counts, strict=True):
+        gradients.append([rest.pop(0) if kind in DIFFERENTIABLE else None for _ in range(count)])
+    return (*(None for _ in ctx.plain), d_x, None, None, None, *gradients, None)
+
+
+forward_operator.register_autograd(_backward_operator, setup_context=_setup_operator)
+
+
 class Recurrence(torch.autograd.Function):
     """`apply(plan, *tensors)`: the results of the forward operator, as a tuple."""
 
     @staticmethod
-    def forward(plan: Plan, *tensors: Tensor) -> Tensors:  # type: ignore[override]
+    def forward(plan: Plan, *tensors: Tensor) -> Tensors:
         return tuple(forward(plan, tensors))
 
     @staticmethod
@@ -75,7 +119,9 @@ class Recurrence(torch.autograd.Function):
         present = tuple([gradient is not None for gradient in reaching])
         given = [gradient for gradient in reaching if gradient is not None]
         wants_x = bool(ctx.needs_input_grad[1])
-        found = list(RecurrenceBackward.apply(plan, present, wants_x, *ctx.saved_tensors, *given))
+        found: list[Tensor | None] = list(
+            applied(RecurrenceBackward, plan, present, wants_x, *ctx.saved_tensors, *given)
+        )
         if not wants_x:
             found[0] = None
         gradients: list[Tensor | None] = []
@@ -92,7 +138,7 @@ class RecurrenceBackward(torch.autograd.Function):
     """`apply(plan, present, wants_x, *tensors, *kept, *upstream)`: the gradients of the tensors."""
 
     @staticmethod
-    def forward(plan: Plan, present: tuple[bool, ...], wants_x: bool, *tensors: Tensor) -> Tensors:  # type: ignore[override]
+    def forward(plan: Plan, present: tuple[bool, ...], wants_x: bool, *tensors: Tensor) -> Tensors:
         own, kept, upstream = _apart(plan, present, tensors)
         first = 1 + len(plan.states)
         arguments = _arguments(plan, own)
@@ -145,7 +191,8 @@ def _looped(
 ) -> tuple[Tensors, tuple[int, ...]]:
     """Run the function for one element of the batch after the other."""
     results = [
-        function.apply(
+        applied(
+            function,
             *plain,
             *(
                 tensor if dim is None else tensor.select(dim, k)
@@ -183,9 +230,10 @@ def _second_order(
         return [result for result, there in zip(everything, present, strict=True) if there]
 
     def gradients(given: tuple[Tensor, ...], reaching: list[Tensor]) -> tuple[Tensor, ...]:
-        return torch.func.vjp(results, *given)[1](reaching)  # type: ignore[no-any-return]
+        pull: Any = torch.func.vjp(results, *given)[1]
+        return tuple(pull(reaching))
 
-    first, pull = torch.func.vjp(gradients, tuple(inputs), upstream)
+    first, pull, *_ = torch.func.vjp(gradients, tuple(inputs), upstream)
     reaching_first = tuple(
         torch.zeros_like(gradient) if other is None or (k == 0 and not wants_x) else other
         for k, (gradient, other) in enumerate(zip(first, second, strict=True))

@@ -91,7 +91,7 @@ def run(direction: Direction, x: Tensor, state: tuple[Tensor, ...], wanted: Sequ
         if cell.split:
             gates = _split(cell, products[t].chunk(count, 1), (entering @ recurrent).chunk(count, 1), biases)
             for name, kept in kept_parts.items():
-                kept.append(gates[cell.gate_inputs.index(name)])  # type: ignore[arg-type]
+                kept.append(gates[cell.gate_inputs.index(name)])
         else:
             gates = torch.addmm(products[t], entering, recurrent).chunk(count, 1)
         results = code.step(*gates, *(state[k] for k in old), *fixed, *(column[t] for column in steps))

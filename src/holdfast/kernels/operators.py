@@ -7,7 +7,7 @@ around them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -106,7 +106,7 @@ def rebuilt(
     layers: int,
     directions: int,
     residual: bool,
-    tensors: dict[str, Sequence[Tensor]],
+    tensors: Mapping[str, Sequence[Tensor]],
 ) -> Request:
     """The request that these came from."""
     cell = Cell.of(plan_cell)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeGuard
 
 import torch
 from torch import Tensor
@@ -13,14 +13,13 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from holdfast.cells import Cell
 from holdfast.errors import InputError
 from holdfast.kernels.choose import choose, explanation
-from holdfast.kernels.differentiation import Recurrence, forward
+from holdfast.kernels.differentiation import Recurrence, applied, forward
 from holdfast.kernels.interface import (
     Backend,
     Request,
     Result,
     Weights,
     being_recorded,
-    being_traced,
     named_state,
     valid_steps,
 )
@@ -91,8 +90,8 @@ def recurrence(
     if isinstance(x, PackedSequence):
         return _run_packed(request, x, chosen, trace)
     request = _checked(request, x)
-    if _as_native(chosen):
-        result = chosen.run(request)  # type: ignore[attr-defined]
+    if _is_native(chosen):
+        result = chosen.run(request)
     else:
         request = replace(request, masks=_masks(request), dropout=0.0)
         result = _through_operators(request, chosen, trace)
@@ -122,7 +121,7 @@ def _transformed() -> bool:
     return torch._C._are_functorch_transforms_active()
 
 
-def _as_native(backend: Backend) -> bool:
+def _is_native(backend: Backend) -> TypeGuard[TorchBackend]:
     """Whether PyTorch's own autograd runs the call: in plain eager mode, where it is the quickest way.
 
     Compilers would unroll its fused calls over time, and `torch.func` cannot transform them.
@@ -137,7 +136,8 @@ def _through_operators(request: Request, backend: Backend, trace: TraceWish) -> 
         request = replace(request, taps=_zero_taps(request))
     keep = request.trace or (torch.is_grad_enabled() and _requires_grad(request))
     plan, tensors = planned(request, backend.name, keep=keep, trace=request.trace)
-    results = forward(plan, tensors) if being_traced() else Recurrence.apply(plan, *tensors)
+    recorded = being_recorded() and not _transformed()
+    results = forward(plan, tensors) if recorded else applied(Recurrence, plan, *tensors)
     first = 1 + len(plan.states)
     values = None
     if request.trace:
@@ -200,10 +200,10 @@ def _run_packed(request: Request, x: PackedSequence, backend: Backend, trace: Tr
         raise InputError(
             "got lengths together with a packed sequence, which carries its own; give one of them"
         )
-    if _as_native(backend):
+    if _is_native(backend):
         if request.state is not None:
             request = replace(request, state=_permuted(request.state, x.sorted_indices))
-        result = backend.run(request)  # type: ignore[attr-defined]
+        result = backend.run(request)
         state = _permuted(result.state, x.unsorted_indices)
         return Result(result.output, named_state(request.cell, state))
     return _as_padded(request, x, backend, trace)

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,6 +33,8 @@ from holdfast.kernels.interface import (
 # no such room and takes its largest number: an overflow to infinity is on the right side too.
 SATURATING = 2.0**100
 SATURATING_FLOAT16 = torch.finfo(torch.float16).max
+
+States = tuple[Tensor, ...]
 
 _WEIGHT_ORDER = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
 
@@ -80,47 +83,21 @@ class TorchBackend:
         return Forward(result.output, result.state)
 
     def backward(self, request: Request, kept: Forward, upstream: Upstream, wants_x: bool) -> Gradients:
-        """Run it once more, now under autograd: between two operators nothing of PyTorch's own is kept."""
-        leaves, again = _as_leaves(request, wants_x)
+        """Run it once more and differentiate: between two operators nothing of PyTorch's own is kept."""
+        weights = [[dict(own) for own in directions] for directions in request.weights]
+
+        def results(x: Tensor, weights: Any, state: States) -> list[Tensor]:
+            result = self.run(replace(request, x=x, weights=weights, state=state or None))
+            everything = (result.output, *result.state)
+            return [one for one, wanted in zip(everything, reaching, strict=True) if wanted is not None]  # type: ignore[misc]
+
+        reaching = (upstream.output, *upstream.state)
+        # Within an operator autograd is switched off for good; torch.func works there. PyTorch's layer asks
+        # the grad mode whether to keep what its own backward pass needs.
         with torch.enable_grad():
-            result = self.run(again)
-        assert isinstance(result.output, Tensor)
-        reached = [
-            (one, gradient)
-            for one, gradient in zip(
-                (result.output, *result.state), (upstream.output, *upstream.state), strict=True
-            )
-            if gradient is not None and one.requires_grad
-        ]
-        found: list[Tensor | None] = [None] * len(leaves)
-        if reached:
-            results, gradients = zip(*reached, strict=True)
-            found = list(torch.autograd.grad(results, leaves, gradients, allow_unused=True))
-        filled = iter(
-            torch.zeros_like(leaf) if one is None else one for leaf, one in zip(leaves, found, strict=True)
-        )
-        weights = [
-            [{name: next(filled) for name in own} for own in directions] for directions in again.weights
-        ]
-        state = tuple(next(filled) for _ in request.state or ())
-        return Gradients(next(filled) if wants_x else None, weights, state, (), {})
-
-
-def _as_leaves(request: Request, wants_x: bool) -> tuple[list[Tensor], Request]:
-    """The weights, the given state and x cut off from what they came from, and the request with them."""
-
-    def leaf(tensor: Tensor) -> Tensor:
-        return tensor.detach().requires_grad_()
-
-    weights = [
-        [{name: leaf(one) for name, one in own.items()} for own in directions]
-        for directions in request.weights
-    ]
-    state = None if request.state is None else tuple(map(leaf, request.state))
-    x = leaf(request.data) if wants_x else request.data.detach()
-    flat = [one for directions in weights for own in directions for one in own.values()]
-    leaves = [*flat, *(state or ()), *([x] if wants_x else [])]
-    return leaves, replace(request, x=x, weights=weights, state=state)
+            _, pull, *_ = torch.func.vjp(results, request.data, weights, request.state or ())
+        d_x, d_weights, d_state = pull([gradient for gradient in reaching if gradient is not None])
+        return Gradients(d_x if wants_x else None, d_weights, d_state, (), {})
 
 
 def _run_dense(request: Request, x: Tensor) -> Result:
