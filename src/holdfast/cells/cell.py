@@ -297,7 +297,10 @@ class Cell:
         found = derivative(self.values, upstream, wanted, map(symbol, self._readable))
         gradients = {f"d_{node.name}": gradient for node, gradient in found.items()}
         if self.graph.padded:
-            gradients = {name: self._where_valid(name, gradient) for name, gradient in gradients.items()}
+            passing = {f"d_{state}_prev": constant(0) for state in self.states}
+            gradients = {
+                name: self._where_valid(name, gradient) for name, gradient in (passing | gradients).items()
+            }
         return MappingProxyType(gradients)
 
     def _where_valid(self, name: str, gradient: Expression) -> Expression:

@@ -55,11 +55,15 @@ class Graph:
         return replace(self, values={**self.values, name: value}, carried=carried)
 
     def with_later_uses(self, name: str, rewrite: Callable[[Expression], Expression]) -> Graph:
-        """Every other value sees the rewritten one in the place of the value of that name."""
-        old = self.values[name]
+        """Every other value sees the rewritten one in the place of the value of that name.
+
+        An earlier name for the very same value keeps it.
+        """
+        old, names = self.values[name], list(self.values)
         later = {old: rewrite(old)}
+        earlier = {other for other in names[: names.index(name) + 1] if self.values[other] is old}
         values = {
-            other: value if other == name else substituted(value, later)
+            other: value if other in earlier else substituted(value, later)
             for other, value in self.values.items()
         }
         carried = {state: values[state] for state in self.carried}

@@ -10,58 +10,100 @@ import pytest
 import torch
 from torch import Tensor
 
-from holdfast.cells import CELLS, Cell, Parameter, get
+from holdfast.cells import CELLS, Cell, Parameter, get, modifiers
 from holdfast.cells.expression import Expression, named, sigmoid, tanh
 from holdfast.errors import ConfigError
+from holdfast.kernels import cut_points
 
 Step = Callable[..., tuple[Tensor, ...]]
 
 
 def compiled(source: str, name: str) -> Step:
-    module: dict[str, object] = {"torch": torch}
+    names = ("normalise", "normalise_backward", "product", "product_backward", "outer")
+    module: dict[str, object] = {"torch": torch, **{cut: getattr(cut_points, cut) for cut in names}}
     exec(source, module)
     return module[name]  # type: ignore[return-value]
 
 
+B, H, P = 3, 4, 2
+
+
 def random_inputs(cell: Cell) -> list[Tensor]:
-    return [torch.randn(3, 4, dtype=torch.float64, requires_grad=True) for _ in cell.inputs]
+    """One tensor for each input, in order; scalars, masks and flags as what they are."""
+    shapes = {parameter.name: parameter.shape(H) for parameter in cell.parameters} | {"weight_hr": (P, H)}
+    narrow = {"h_prev", "h_start", "tap_h", "keep_h"} if cell.has("project") else set()
+
+    def random(name: str) -> Tensor:
+        if name in cell.step_inputs and not name.startswith("tap_"):
+            width = 1 if name in {"starts", "valid"} else P if name in narrow else H
+            return torch.rand(B, width) < 0.5
+        if name in (cell.graph.scalars or {}):
+            return torch.tensor(0.3, dtype=torch.float64)
+        shape = shapes.get(name, (B, P if name in narrow else H))
+        return torch.randn(shape, dtype=torch.float64, requires_grad=True)
+
+    return [random(name) for name in cell.inputs]
 
 
-def by_hand(name: str, z: dict[str, Tensor]) -> Tensor:
-    """The next h, from equations typed in here independently of the cells."""
-    if name == "rnn":
-        return z["z_g"].tanh()
-    see_i, see_f, see_o = (z[p] if name == "peephole" else torch.zeros(()) for p in ("p_i", "p_f", "p_o"))
-    i = 1 / (1 + (-(z["z_i"] + see_i * z["c_prev"])).exp())
-    f = 1 / (1 + (-(z["z_f"] + see_f * z["c_prev"])).exp())
-    c = f * z["c_prev"] + i * z["z_g"].tanh()
-    return 1 / (1 + (-(z["z_o"] + see_o * c)).exp()) * c.tanh()
+def everything(name: str) -> Cell:
+    """A cell with every modifier that it takes."""
+    cell = modifiers.state_dropout(modifiers.cell_dropout(get(name), 0.3), 0.2)
+    if "c" in cell.states:
+        cell = modifiers.clip(cell, 0.3)
+    cell = modifiers.zoneout(modifiers.project(cell), 0.2, 0.1 if "c" in cell.states else 0.0)
+    return modifiers.padded(modifiers.reset(modifiers.tapped(cell)))
 
 
-@pytest.mark.parametrize("name", CELLS)
-def test_the_printed_step_computes_the_equations(name: str) -> None:
-    cell = get(name)
+MODIFIED = [
+    pytest.param(make(name), id=f"{name}{kind}")
+    for name in CELLS
+    for kind, make in (
+        ("", get),
+        ("-expected-zoneout", lambda name: modifiers.expected_zoneout(get(name), 0.2)),
+        ("-everything", everything),
+    )
+]
+
+
+@pytest.mark.parametrize("cell", MODIFIED)
+def test_the_derived_backward_equals_autograd(cell: Cell) -> None:
     inputs = random_inputs(cell)
-    values = dict(zip(cell.values, compiled(cell.torch_source(), name)(*inputs), strict=True))
-    expected = by_hand(name, dict(zip(cell.inputs, inputs, strict=True)))
-    torch.testing.assert_close(values["h"], expected, rtol=1e-14, atol=1e-15)
-
-
-@pytest.mark.parametrize("name", CELLS)
-def test_the_derived_backward_equals_autograd(name: str) -> None:
-    cell = get(name)
-    inputs = random_inputs(cell)
-    values = dict(zip(cell.values, compiled(cell.torch_source(), name)(*inputs), strict=True))
-    upstream = {state: torch.randn_like(values[state]) for state in cell.states}
-    expected = torch.autograd.grad([values[state] for state in cell.states], inputs, list(upstream.values()))
-    known = {f"d_{state}": gradient for state, gradient in upstream.items()}
+    results = compiled(cell.torch_source(), cell.name)(*inputs)
+    values = dict(zip(cell.values, results, strict=False))
+    carried = results[len(values) :]
+    upstream = [torch.randn_like(part) for part in carried]
+    leaves = {name: value for name, value in zip(cell.inputs, inputs, strict=True) if value.requires_grad}
+    gradients = torch.autograd.grad(carried, list(leaves.values()), upstream, allow_unused=True)
+    expected = dict(zip(leaves, gradients, strict=True))
+    known = {f"d_{state}": gradient for state, gradient in zip(cell.states, upstream, strict=True)}
     known |= {key: value.detach() for key, value in values.items()}
     known |= {key: value.detach() for key, value in zip(cell.inputs, inputs, strict=True)}
-    backward = compiled(cell.torch_gradient_source(), f"{name}_backward")
+    backward = compiled(cell.torch_gradient_source(), f"{cell.name}_backward")
     found = dict(zip(cell.gradients, backward(*(known[key] for key in cell.gradient_inputs)), strict=True))
-    assert list(found) == [f"d_{key}" for key in cell.inputs]
-    for key, gradient in zip(cell.inputs, expected, strict=True):
-        torch.testing.assert_close(found[f"d_{key}"], gradient, rtol=1e-13, atol=1e-15)
+    assert found.keys() >= {f"d_{key}" for key, gradient in expected.items() if gradient is not None}
+    for key, gradient in expected.items():
+        own = found.get(f"d_{key}")
+        if own is not None:
+            wanted = torch.zeros_like(leaves[key]) if gradient is None else gradient
+            torch.testing.assert_close(own.expand_as(wanted), wanted, rtol=1e-12, atol=1e-14, msg=key)
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_what_enters_the_recurrent_product_is_differentiated(name: str) -> None:
+    cell = modifiers.reset(modifiers.state_dropout(get(name), 0.25))
+    h_prev, h_start = (torch.randn(B, H, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    drop, starts = torch.rand(B, H) < 0.5, torch.rand(B, 1) < 0.5
+    known: dict[str, object] = {"h_prev": h_prev, "scale_h": 1 / 0.75, "h_start": h_start}
+    known |= {"drop_h": drop, "starts": starts}
+    arguments = [known[key] for key in cell.entering_inputs]
+    (entering,) = compiled(cell.torch_entering_source(), f"{name}_entering")(*arguments)
+    torch.testing.assert_close(entering, torch.where(drop, 0.0, torch.where(starts, h_start, h_prev) / 0.75))
+    upstream = torch.randn_like(entering)
+    expected = torch.autograd.grad(entering, [h_prev, h_start], upstream)
+    backward = compiled(cell.torch_entering_gradient_source(), f"{name}_entering_backward")
+    found = dict(zip(cell.entering_gradients, backward(upstream, *arguments), strict=True))
+    torch.testing.assert_close(found["d_h_prev"], expected[0])
+    torch.testing.assert_close(found["d_h_start"], expected[1])
 
 
 @pytest.mark.parametrize("name", CELLS)
@@ -74,12 +116,14 @@ def test_the_printed_step_passes_gradcheck(name: str) -> None:
 @pytest.mark.parametrize("name", CELLS)
 def test_the_backward_reads_only_what_the_forward_keeps(name: str) -> None:
     cell = get(name)
-    assert not any(key.startswith("z_") for key in cell.gradient_inputs)
+    assert not any(key.startswith(("z_", "b_i", "b_f", "b_g", "b_o")) for key in cell.gradient_inputs)
     assert set(cell.gradient_inputs) == {
         *(f"d_{state}" for state in cell.states),
         *cell.values,
+        *(f"{part}_{gate}" for gate in cell.split for part in "xr"),
         *(f"{state}_prev" for state in cell.states[1:]),
-        *(row for parameter in cell.parameters for row in parameter.feeds),
+        *(row for parameter in cell.vectors for row in parameter.feeds),
+        *cell.matrices,
     }
 
 
@@ -97,7 +141,7 @@ def test_a_cell_says_where_it_comes_from(name: str) -> None:
     assert cell.doc
     assert cell.references
     assert cell.latex().startswith("\\begin{aligned}\n")
-    assert cell.latex_gradients().count("&=") >= len(cell.inputs)
+    assert cell.latex_gradients().count("&=") >= len(cell.gradients)
 
 
 def test_lstm_in_latex() -> None:
@@ -110,7 +154,7 @@ def test_parameter_shape() -> None:
 
 
 def test_an_unknown_cell_is_named_with_the_nearest() -> None:
-    with pytest.raises(ConfigError, match=r"'pephole'.*lstm, peephole, rnn.*Did you mean 'peephole'\?"):
+    with pytest.raises(ConfigError, match=r"'pephole'.*lstm, original, peephole.*Did you mean 'peephole'\?"):
         get("pephole")
 
 
