@@ -70,6 +70,12 @@ CUTS: Mapping[str, Callable[[Expression], int]] = {
 }
 
 
+def _only_result(cut: Expression) -> bool:
+    """Whether a cut point has one result, which then needs no number."""
+    counts = {"normalise": 1, "normalise_backward": 2}
+    return cut.value == 1 if "product" in cut.op else len(cut.args) == counts.get(cut.op)
+
+
 @dataclass(frozen=True)
 class Language:
     """How one language writes a symbol, a number and each operation.
@@ -84,6 +90,7 @@ class Language:
     operations: Mapping[str, tuple[str, int, tuple[int, ...]]]
     brackets: tuple[str, str] = ("(", ")")
     first_item: int = 0
+    bare_item: bool = False
 
     def render(self, expression: Expression) -> str:
         """The source text of one expression."""
@@ -95,6 +102,8 @@ class Language:
         if expression.op == "constant":
             return self.number(expression.value), ATOM if expression.value >= 0 else _UNARY
         template, strength, needed = self.operations[expression.op]
+        if expression.op == "item" and self.bare_item and _only_result(expression.args[0]):
+            return self._render(expression.args[0])
         if expression.op in CUTS:
             return self._render_cut(expression, template), strength
         arguments = []
@@ -159,6 +168,9 @@ def torch_function(name: str, arguments: Sequence[str], values: Mapping[str, Exp
     return "\n".join([*lines, f"    return ({result})", ""])
 
 
+_GREEK = {"alpha", "beta", "gamma"}
+
+
 def _latex_symbol(name: str) -> str:
     """z_i: a pre-activation; c_prev: the step before; d_x: a gradient; p_i: a parameter; c: a value."""
     if name.startswith("d_"):
@@ -168,6 +180,9 @@ def _latex_symbol(name: str) -> str:
     if name.startswith("z_"):
         return rf"\hat{{{name[2:]}}}_t"
     head, _, tail = name.partition("_")
+    if head == "weight":
+        return rf"W_{{\mathrm{{{tail}}}}}"
+    head = rf"\{head}" if head in _GREEK else head
     temporary = re.fullmatch(r"t(\d+)", head)
     if temporary:
         return f"u_{{{temporary[1]}}}"
@@ -194,15 +209,16 @@ LATEX = Language(
         "minimum": (r"\min\left({0}, {1}\right)", ATOM, (0, 0)),
         "less_equal": (r"{0} \le {1}", 0, (_SUM, _SUM)),
         "where": (r"\left[{0}\ ?\ {1} : {2}\right]", ATOM, (0, 0, 0)),
-        "item": (r"{0}_{{[{1}]}}", ATOM, (ATOM,)),
+        "item": (r"{{{0}}}_{{[{1}]}}", ATOM, (ATOM,)),
         "normalise": (r"\operatorname{{N}}\left({0}\right)", ATOM, ()),
         "normalise_backward": (r"\operatorname{{N}}'\left({0};\ {1}\right)", ATOM, ()),
-        "product": (r"{0} \left[{1}\right]", ATOM, ()),
+        "product": (r"{0} \left[{1}\right]", _PRODUCT, ()),
         "product_backward": (r"{0}^{{\top}} \left[{1}\right]", ATOM, ()),
         "outer": (r"\left[{0}\right] \left[{1}\right]^{{\top}}", ATOM, ()),
     },
     brackets=(r"\left(", r"\right)"),
     first_item=1,
+    bare_item=True,
 )
 
 

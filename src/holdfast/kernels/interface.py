@@ -160,6 +160,10 @@ class Gradients:
     taps: Values
 
 
+# So that torch.export.save can write down what an exported layer returns.
+torch.utils._pytree._register_namedtuple(State, serialized_type_name="holdfast.State")
+
+
 class Backend(Protocol):
     """One implementation of the recurrence.
 
