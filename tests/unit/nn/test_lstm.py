@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import doctest
+import pickle
+import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
+import holdfast
+from holdfast.cells import CELLS
 from holdfast.errors import BackendError, ConfigError, InputError
 from holdfast.nn import lstm
 from holdfast.nn.lstm import LSTM
@@ -214,6 +220,51 @@ def test_the_torch_backend_refuses_what_it_cannot_do_with_the_reason() -> None:
         LSTM(I, H, backend="torch")(x, return_trace=True)
     with pytest.raises(BackendError, match="no fused path for the cell 'peephole'"):
         LSTM(I, H, cell="peephole", backend="torch")(x)
+
+
+DESCRIBED: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({}, {"reset": torch.zeros(T, B, dtype=torch.bool)}),
+    ({"residual": True, "num_layers": 2}, {}),
+    ({"zoneout": 0.1, "cell_clip": 1.0}, {"lengths": torch.tensor([6, 2, 0])}),
+    ({"recurrent_dropout": {"h": 0.1}, "learn_initial_state": True}, {"return_trace": "gradients"}),
+    ({"cell": "full_gate_recurrence", "weight_drop": 0.5}, {"return_trace": True}),
+]
+
+
+@pytest.mark.parametrize(("options", "call"), DESCRIBED, ids=str)
+@pytest.mark.parametrize("training", [True, False])
+def test_explain_names_the_backend_of_the_real_call_and_draws_nothing(
+    options: dict[str, Any], call: dict[str, Any], training: bool
+) -> None:
+    layer, x = LSTM(I, H, **options).train(training), torch.zeros(T, B, I)
+    before = torch.get_rng_state()
+    chosen, *others = holdfast.explain(layer, x, **call).splitlines()
+    assert torch.equal(torch.get_rng_state(), before)
+    assert ": chosen" in chosen
+    layer.backend = chosen.partition(":")[0]
+    layer(x, **call)
+    for other in others:
+        layer.backend, _, reason = other.partition(": ")
+        if reason.startswith("refused"):
+            with pytest.raises(BackendError, match=re.escape(reason.removeprefix("refused: "))):
+                layer(x, **call)
+        else:
+            layer(x, **call)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda layer: pickle.loads(pickle.dumps(layer))])
+def test_copies_of_every_cell_under_modifiers(duplicate: Callable[[LSTM], LSTM], cell: str) -> None:
+    clip = None if cell == "rnn" else 0.5
+    layer = LSTM(I, H, 2, cell=cell, zoneout=0.2, recurrent_dropout={"g": 0.1, "h": 0.2}, cell_clip=clip)
+    again, x = duplicate(layer), torch.randn(T, B, I)
+    assert repr(again) == repr(layer)
+    for training in (True, False):
+        found = []
+        for one in (layer, again):
+            torch.manual_seed(2)
+            found.append(one.train(training)(x)[0])
+        assert torch.equal(*found)
 
 
 @pytest.mark.parametrize(
