@@ -41,7 +41,7 @@ def cell_dropout(cell: Cell, probability: float) -> Cell:
         ConfigError: the probability is not in [0, 1), or the cell names no value g.
     """
     _needs(cell, "g", "dropout acts on the candidate g")
-    return cell.modified("cell_dropout", _probability(probability))
+    return _unless_never(cell, "cell_dropout", probability)
 
 
 def state_dropout(cell: Cell, probability: float) -> Cell:
@@ -50,7 +50,7 @@ def state_dropout(cell: Cell, probability: float) -> Cell:
     Raises:
         ConfigError: the probability is not in [0, 1).
     """
-    return cell.modified("state_dropout", _probability(probability))
+    return _unless_never(cell, "state_dropout", probability)
 
 
 def zoneout(cell: Cell, h: float, c: float = 0.0) -> Cell:
@@ -96,7 +96,13 @@ def tapped(cell: Cell) -> Cell:
 def _zoned(cell: Cell, name: str, h: float, c: float) -> Cell:
     if c > 0:
         _needs(cell, "c", "zoneout is to keep c")
-    return cell.modified(name, _probability(h), _probability(c))
+    return _unless_never(cell, name, h, c)
+
+
+def _unless_never(cell: Cell, name: str, *probabilities: float) -> Cell:
+    """The modified cell; the cell itself where all the probabilities are 0."""
+    checked = [_probability(probability) for probability in probabilities]
+    return cell.modified(name, *checked) if any(checked) else cell
 
 
 def _probability(value: float) -> float:
