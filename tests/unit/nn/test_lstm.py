@@ -252,6 +252,28 @@ def test_explain_names_the_backend_of_the_real_call_and_draws_nothing(
             layer(x, **call)
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_the_request_of_a_call_holds_all_that_the_call_asks(training: bool) -> None:
+    layer = LSTM(
+        I, H, 2, batch_first=True, dropout=0.5, zoneout=0.1, residual=True, learn_initial_state=True
+    ).train(training)
+    x, reset = torch.randn(B, T, I), torch.rand(B, T) < 0.5
+    request = layer.request(x, lengths=[6, 2, 1], reset=reset, return_trace="gradients")
+    assert request.cell == (layer._training_cell if training else layer._evaluation_cell)
+    assert (request.residual, request.trace, request.dropout) == (True, True, 0.5 if training else 0.0)
+    assert (request.seed is not None) == training
+    for found, expected in (
+        (request.x, x.transpose(0, 1)),
+        (request.reset, reset.t()),
+        (request.lengths, torch.tensor([6, 2, 1])),
+        ((request.start or ())[1], layer.initial_c),
+        ((request.state or ())[0], layer.initial_h.unsqueeze(1).expand(2, B, H)),
+        (request.weights[1][0]["weight_hh"], layer.weight_hh_l1),
+    ):
+        assert isinstance(found, Tensor)
+        assert torch.equal(found, expected)
+
+
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda layer: pickle.loads(pickle.dumps(layer))])
 def test_copies_of_every_cell_under_modifiers(duplicate: Callable[[LSTM], LSTM], cell: str) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from holdfast.cells import CELLS
+from holdfast.kernels import recurrence
 from holdfast.nn.lstm import LSTM
 
 T, B, I, H = 6, 3, 4, 5  # noqa: E741 - the letters of holdfast.notation
@@ -248,8 +249,10 @@ def test_masks_come_from_one_seed_per_call_drawn_with_randint(options: dict[str,
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     torch.manual_seed(7)
-    for _ in range(2):
-        torch.randint(0, 2**63 - 1, ())
+    for output in (first, other):
+        seed = torch.randint(0, 2**63 - 1, ())
+        expected = recurrence(layer._training_cell, x, layer.weights(), seed=seed).output
+        assert torch.equal(output, expected)
     assert torch.equal(torch.get_rng_state(), after)
 
 
@@ -276,9 +279,10 @@ def test_keywords_that_are_assigned_later_count_from_then_on() -> None:
     torch.testing.assert_close(layer(x)[0], plain, **CLOSE)
 
 
+@pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("cell", [name for name, cell in CELLS.items() if "c" in cell.states])
-def test_c_is_clipped_for_all_later_uses(cell: str) -> None:
-    layer = double_layer(num_layers=2, bidirectional=True, cell=cell, cell_clip=0.1)
+def test_c_is_clipped_for_all_later_uses(cell: str, training: bool) -> None:
+    layer = double_layer(num_layers=2, bidirectional=True, cell=cell, cell_clip=0.1).train(training)
     _, (_, c, *_), trace = layer(10 * draw(T, B, I), return_trace=True)
     for value in (c, trace["c"]):
         assert value.abs().max() == 0.1
