@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from holdfast.cells import Cell
-from holdfast.cells.modifiers import PROJECTION
+from holdfast.cells import Cell, modifiers
 from holdfast.notation import State
 
 # weights[layer][direction] maps a parameter's name without its suffix to the tensor: weight_ih [G*H, I],
@@ -90,7 +89,7 @@ class Request:
     @property
     def projected(self) -> bool:
         """Whether h is projected."""
-        return PROJECTION in self.weights[0][0]
+        return modifiers.PROJECTION in self.weights[0][0]
 
     def width_of(self, name: str) -> int:
         """The width of a named value."""
@@ -194,8 +193,6 @@ class Backend(Protocol):
 
 def step_cell(request: Request) -> Cell:
     """The cell with what the call adds to it."""
-    from holdfast.cells import modifiers
-
     cell = request.cell
     if request.projected:
         cell = modifiers.project(cell)

@@ -23,7 +23,9 @@ Pooling = Literal["last", "mean", "max", "attention"]
 class NetworkOptions(Options):
     """The shape and the dropouts of the LSTM part."""
 
-    cell: str = option("lstm", "the recurrent cell: lstm, peephole, rnn")
+    cell: str = option(
+        "lstm", "the recurrent cell: lstm, peephole, coupled, layernorm, rnn, ... (docs/layer.md has all)"
+    )
     embedding: int = option(128, "numbers in a token's vector", at_least=1, at_most=MOST_UNITS)
     hidden: int = option(128, "hidden units of each direction and layer", at_least=1, at_most=MOST_UNITS)
     layers: int = option(1, "stacked LSTM layers", at_least=1, at_most=16)

@@ -35,7 +35,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     option of `holdfast init text-classification` with the same default and meaning.
 
     Args:
-        cell: the recurrent cell: lstm, peephole, rnn.
+        cell: the recurrent cell by name: lstm, peephole, layernorm, ... (`holdfast.cells.CELLS`).
         hidden: hidden units of each direction and layer, H.
         layers: stacked layers, L.
         bidirectional: also read from the end to the start.
