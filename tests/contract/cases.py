@@ -5,25 +5,27 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
 from contract.papers import PAPERS, Named, Paper
 from torch import Tensor
 
-T, B, I, H, P = 6, 4, 3, 5, 2  # noqa: E741 - the letters of holdfast.notation
+T, B, I, H, P = 6, 4, 3, 5, 3  # noqa: E741 - the letters of holdfast.notation
 LENGTHS = (6, 2, 0, 5)
 # (t, b): in the first step, in the middle, twice running, in the last step, and in what lengths make padding.
 RESETS = ((2, 0), (3, 0), (1, 1), (4, 1), (0, 2), (0, 3), (4, 3), (5, 3))
 
-CLIP, SEMENIUTA, GAL, ZONEOUT, DROPOUT = 0.4, 0.3, 0.4, (0.3, 0.2), 0.5
+CLIP, SEMENIUTA, GAL, ZONEOUT, DROPOUT = 0.4, 0.3, 0.25, (0.3, 0.2), 0.5
+# Gains are drawn near these; near 1 so few normalised units are chaotic, and their rounding errors are too.
+GAINS = {"gain_ih": 0.3, "gain_hh": 0.1, "gain_c": 0.3}
 NOISE_SEED = 0x1E3779B97F4A7C15  # both of its words matter
 
 
 @dataclass(frozen=True)
 class Case:
-    """One call of a stack of layers; each field but the first switches one change on or off."""
+    """One call of a stack of layers; a switch for each change, then the sizes."""
 
     cell: str
     layers: int = 1
@@ -41,6 +43,11 @@ class Case:
     gal: bool = False
     zoneout: bool = False
     expected_zoneout: bool = False
+    steps: int = T
+    batch: int = B
+    inputs: int = I
+    hidden: int = H
+    projected: int = P
 
     @property
     def directions(self) -> int:
@@ -48,7 +55,7 @@ class Case:
 
     @property
     def width(self) -> int:
-        return P if self.projection else H
+        return self.projected if self.projection else self.hidden
 
     @property
     def paper(self) -> Paper:
@@ -56,7 +63,8 @@ class Case:
 
     @property
     def row_lengths(self) -> tuple[int, ...]:
-        return LENGTHS if self.lengths else (T,) * B
+        whole = (self.steps,) * self.batch
+        return tuple(map(min, whole, itertools.cycle(LENGTHS))) if self.lengths else whole
 
     @property
     def draws(self) -> bool:
@@ -66,13 +74,13 @@ class Case:
     @property
     def valid(self) -> Tensor:
         """`[T, B]`."""
-        return torch.arange(T).unsqueeze(1) < torch.tensor(self.row_lengths)
+        return torch.arange(self.steps).unsqueeze(1) < torch.tensor(self.row_lengths)
 
     def width_of(self, state: str) -> int:
-        return self.width if state == "h" else H
+        return self.width if state == "h" else self.hidden
 
     def __str__(self) -> str:
-        on = [field.name for field in fields(self)[2:] if getattr(self, field.name)]
+        on = [field.name for field in fields(self) if getattr(self, field.name) is True]
         return "-".join([*(["2_layers"] if self.layers == 2 else []), *on]) or "plain"
 
 
@@ -94,8 +102,9 @@ WITHOUT_C = {"clip"}
 MOST_CHANGES = 6
 
 
-def case_of(cell: str, names: Iterable[str]) -> Case:
-    options: dict[str, Any] = {}
+def case_of(cell: str, names: Iterable[str], **sizes: int) -> Case:
+    """The cell with these changes."""
+    options: dict[str, Any] = dict(sizes)
     for name in names:
         options |= CHANGES[name]
     return Case(cell, **options)
@@ -170,19 +179,19 @@ def reset_of(case: Case) -> Tensor | None:
     """`[T, B]`."""
     if not case.reset:
         return None
-    mask = torch.zeros(T, B, dtype=torch.bool)
-    mask[tuple(torch.tensor(RESETS).T)] = True
-    return mask
+    rows = [[(t, b) in RESETS for b in range(case.batch)] for t in range(case.steps)]
+    return torch.tensor(rows, dtype=torch.bool)
 
 
 def lengths_of(case: Case) -> Tensor | None:
-    return torch.tensor(LENGTHS) if case.lengths else None
+    return torch.tensor(case.row_lengths) if case.lengths else None
 
 
 def weight_shapes(case: Case, layer: int) -> dict[str, tuple[int, ...]]:
     """Of one layer and direction, by name."""
+    H, P = case.hidden, case.projected
     rows = len(case.paper.gates) * H
-    entering = I if layer == 0 else case.width * case.directions
+    entering = case.inputs if layer == 0 else case.width * case.directions
     shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, entering), "weight_hh": (rows, case.width)}
     shapes |= {} if case.no_bias else {"bias_ih": (rows,), "bias_hh": (rows,)}
     shapes |= {"weight_hr": (P, H)} if case.projection else {}
@@ -199,15 +208,15 @@ def leaves(case: Case, dtype: torch.dtype = torch.float64, seed: int = 0) -> Nam
         return (torch.randn(shape, generator=generator, dtype=torch.float64) * scale).float()
 
     rows = case.layers * case.directions
-    named: Named = {"x": draw(T, B, I)}
+    named: Named = {"x": draw(case.steps, case.batch, case.inputs)}
     if not case.no_state:
-        named |= {f"{state}0": draw(rows, B, case.width_of(state)) for state in case.paper.states}
+        named |= {f"{state}0": draw(rows, case.batch, case.width_of(state)) for state in case.paper.states}
     if case.start:
         named |= {f"start_{state}": draw(rows, case.width_of(state)) for state in case.paper.states}
     for layer, d in itertools.product(range(case.layers), range(case.directions)):
         for name, shape in weight_shapes(case, layer).items():
-            around = 1.0 if name.startswith("gain") else 0.0
-            named[f"{name}.{layer}.{d}"] = around + draw(*shape, scale=0.5)
+            scale = 0.05 if name in GAINS else 0.3
+            named[f"{name}.{layer}.{d}"] = GAINS.get(name, 0.0) + draw(*shape, scale=scale)
     return {name: value.to(dtype).requires_grad_() for name, value in named.items()}
 
 
@@ -225,11 +234,3 @@ def state_of(case: Case, named: Named) -> tuple[Tensor, ...] | None:
 
 def start_of(case: Case, named: Named) -> tuple[Tensor, ...] | None:
     return tuple(named[f"start_{state}"] for state in case.paper.states) if case.start else None
-
-
-def with_(case: Case, *names: str) -> Case:
-    """The case with these changes too."""
-    options: dict[str, Any] = {}
-    for name in names:
-        options |= CHANGES[name]
-    return replace(case, **options)

@@ -15,10 +15,7 @@ from contract.cases import (
     NOISE_SEED,
     SEMENIUTA,
     ZONEOUT,
-    B,
     Case,
-    H,
-    T,
     reset_of,
     start_of,
     state_of,
@@ -60,8 +57,14 @@ class Run:
     moments: dict[Place, dict[int, Moment]]
 
 
-def product(matrix: Tensor, vector: Tensor, *, from_the_end: bool) -> Tensor:
-    return matrix.flip(1) @ vector.flip(0) if from_the_end else matrix @ vector
+def product(matrix: Tensor, vector: Tensor, *, order: int) -> Tensor:
+    """The same sums in another order: as they stand, from the end, or in a random one."""
+    if order == 0:
+        return matrix @ vector
+    columns = vector.numel()
+    shuffled = torch.randperm(columns, generator=torch.Generator().manual_seed(order))
+    places = torch.arange(columns).flip(0) if order == 1 else shuffled
+    return matrix[:, places] @ vector[places]
 
 
 def dropped(value: Tensor, drop: Tensor, probability: float) -> Tensor:
@@ -93,41 +96,41 @@ def zoned(case: Case, place: Place, t: int, before: Named, new: Named) -> Named:
 
 
 def one_step(
-    case: Case, place: Place, t: int, x: Tensor, own: Named, before: Named, resets: list[bool], end: bool
+    case: Case, place: Place, t: int, x: Tensor, own: Named, before: Named, resets: list[bool], order: int
 ) -> Moment:
     h = entering_state(case, place, before["h"], t, resets)
-    from_input = product(own["weight_ih"], x, from_the_end=end)
-    recurrent = product(own["weight_hh"], h, from_the_end=end)
+    from_input = product(own["weight_ih"], x, order=order)
+    recurrent = product(own["weight_hh"], h, order=order)
     bias = torch.zeros_like(from_input) if case.no_bias else own["bias_ih"] + own["bias_hh"]
     # A part that nothing else uses, so that its gradient is that of the whole pre-activation.
     bias = bias + torch.zeros_like(bias).requires_grad_()
     whole = bias if case.paper.parts else from_input + recurrent + bias
-    z = (from_input, recurrent, bias) if case.paper.parts else whole.split(H)
+    z = (from_input, recurrent, bias) if case.paper.parts else whole.split(case.hidden)
 
     def drop(g: Tensor) -> Tensor:
         if not case.semeniuta:
             return g
-        return dropped(g, place.drawn(H, SEMENIUTA, t, CELL_DROPOUT), SEMENIUTA)
+        return dropped(g, place.drawn(case.hidden, SEMENIUTA, t, CELL_DROPOUT), SEMENIUTA)
 
     clip = partial(torch.clamp, min=-CLIP, max=CLIP) if case.clip else lambda c: c
     values = case.paper.step(z, before, own, drop, clip)
     if case.projection:
-        values["h"] = product(own["weight_hr"], values["h"], from_the_end=end)
+        values["h"] = product(own["weight_hr"], values["h"], order=order)
     return Moment(whole, zoned(case, place, t, before, values))
 
 
 def one_row(
-    case: Case, place: Place, entering: list[Tensor], own: Named, given: Named, start: Named, end: bool
+    case: Case, place: Place, entering: list[Tensor], own: Named, given: Named, start: Named, order: int
 ) -> tuple[dict[int, Moment], Named]:
     """The moments of a row's valid steps, and the state after the last of them in the direction's order."""
     reset = reset_of(case)
-    resets = [False] * T if reset is None else reset[:, place.b].tolist()
+    resets = [False] * case.steps if reset is None else reset[:, place.b].tolist()
     state, moments = given, {}
     steps = range(case.row_lengths[place.b])
     for t in steps if place.d == 0 else reversed(steps):
         if place.d == 0 and resets[t]:
             state = start
-        moments[t] = one_step(case, place, t, entering[t], own, state, resets, end)
+        moments[t] = one_step(case, place, t, entering[t], own, state, resets, order)
         state = {name: moments[t].values[name] for name in case.paper.states}
         if place.d == 1 and resets[t]:
             state = start
@@ -135,7 +138,9 @@ def one_row(
 
 
 def places(case: Case, layer: int) -> Iterator[Place]:
-    return itertools.starmap(partial(Place, layer), itertools.product(range(case.directions), range(B)))
+    return itertools.starmap(
+        partial(Place, layer), itertools.product(range(case.directions), range(case.batch))
+    )
 
 
 def zeros(width: int, like: Tensor) -> Tensor:
@@ -147,17 +152,17 @@ def layer_input(case: Case, layer: int, below: list[list[Tensor]]) -> list[list[
     if not case.dropout or layer == 0:
         return below
     one = below[0][0]
-    factors = functional.dropout(torch.ones(T, B, one.numel(), dtype=one.dtype), DROPOUT)
+    factors = functional.dropout(torch.ones(case.steps, case.batch, one.numel(), dtype=one.dtype), DROPOUT)
     return [[value * factors[t, b] for t, value in enumerate(row)] for b, row in enumerate(below)]
 
 
-def run(case: Case, named: Named, *, from_the_end: bool = False) -> Run:
+def run(case: Case, named: Named, *, order: int = 0) -> Run:
     """The results of the whole stack: `output`, and `h_n`, `c_n`, ... for each state."""
     torch.manual_seed(TORCH_SEED)
     x, states = named["x"], case.paper.states
     given, start, weights = state_of(case, named), start_of(case, named), weights_of(case, named)
     nothing = {name: zeros(case.width_of(name), x) for name in states}
-    below = [list(x[:, b]) for b in range(B)]
+    below = [list(x[:, b]) for b in range(case.batch)]
     moments: dict[Place, dict[int, Moment]] = {}
     final: dict[Place, Named] = {}
     for layer in range(case.layers):
@@ -177,12 +182,14 @@ def run(case: Case, named: Named, *, from_the_end: bool = False) -> Run:
                 weights[layer][place.d],
                 own_state,
                 own_start,
-                from_the_end,
+                order,
             )
-        below = [[left_at(case, layer, b, t, moments, below) for t in range(T)] for b in range(B)]
+        below = [
+            [left_at(case, layer, b, t, moments, below) for t in range(case.steps)] for b in range(case.batch)
+        ]
     results = {"output": torch.stack([torch.stack(row) for row in below], dim=1)}
     for name in states:
-        rows = [[final[Place(layer, d, b)][name] for b in range(B)] for layer, d in grid_of(case)]
+        rows = [[final[Place(layer, d, b)][name] for b in range(case.batch)] for layer, d in grid_of(case)]
         results[f"{name}_n"] = torch.stack([torch.stack(row) for row in rows])
     return Run(results, moments)
 
@@ -224,9 +231,9 @@ def every(done: Run) -> Iterator[tuple[tuple[Place, int], Moment]]:
 def spread(case: Case, found: dict[tuple[Place, int], Tensor], like: Tensor) -> Tensor:
     """`[L, D, T, B, width]` of what there is, zero where there is nothing."""
     nothing = zeros(like.numel(), like)
-    rows = itertools.product(range(case.layers), range(case.directions), range(T), range(B))
+    rows = itertools.product(range(case.layers), range(case.directions), range(case.steps), range(case.batch))
     flat = torch.stack([found.get((Place(layer, d, b), t), nothing) for layer, d, t, b in rows])
-    return flat.unflatten(0, (case.layers, case.directions, T, B))
+    return flat.unflatten(0, (case.layers, case.directions, case.steps, case.batch))
 
 
 def gradient_trace_of(case: Case, done: Run, loss: Tensor) -> Named:
@@ -238,7 +245,7 @@ def gradient_trace_of(case: Case, done: Run, loss: Tensor) -> Named:
     found = torch.autograd.grad(loss, wanted, allow_unused=True, retain_graph=True, materialize_grads=True)
     parts = dict(zip(("z", *carried), zip(*[iter(found)] * len(at), strict=True), strict=True))
     whole = spread(case, dict(zip(at, parts.pop("z"), strict=True)), wanted[0])
-    named = dict(zip(case.paper.gates, whole.split(H, dim=-1), strict=True))
+    named = dict(zip(case.paper.gates, whole.split(case.hidden, dim=-1), strict=True))
     for name, gradients in parts.items():
         named[name] = spread(case, dict(zip(at, gradients, strict=True)), gradients[0])
     return named

@@ -34,13 +34,18 @@ PAPERS: dict[str, Paper] = {}
 
 
 def paper(
-    gates: str = "ifgo", states: str = "hc", *, parts: bool = False, **own: int | tuple[int, int]
+    gates: str = "ifgo",
+    states: str = "hc",
+    *,
+    name: str | None = None,
+    parts: bool = False,
+    **own: int | tuple[int, int],
 ) -> Callable[[Step], Step]:
-    """Register a step under the name of its function."""
+    """Register a step as that of the cell of this name, by default that of its function."""
 
     def register(step: Step) -> Step:
-        blocks = {name: (size, 0) if isinstance(size, int) else size for name, size in own.items()}
-        PAPERS[step.__name__] = Paper(step, tuple(gates), tuple(states), parts, blocks)
+        blocks = {key: (size, 0) if isinstance(size, int) else size for key, size in own.items()}
+        PAPERS[name or step.__name__] = Paper(step, tuple(gates), tuple(states), parts, blocks)
         return step
 
     return register

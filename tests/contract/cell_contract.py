@@ -1,0 +1,91 @@
+"""What a cell must do on each backend: a class that inherits `CellContract` and names a cell gets it all."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+import torch
+from contract import loop
+from contract.agreement import (
+    by_backend,
+    call,
+    check,
+    results_of,
+    through_trace_by_backend,
+    through_trace_by_hand,
+    traced_by_backend,
+    traced_by_hand,
+    untraced_by_backend,
+    untraced_by_hand,
+)
+from contract.cases import Case, covering, grid, grid_modifiers, leaves, sample, small_sample
+from contract.cell_properties import CellProperties, all_equal
+from contract.over import on_backends, over
+from contract.papers import paper
+
+__all__ = ["CellContract", "paper"]
+
+LOW = (torch.float32, torch.bfloat16)
+
+
+def in_low_precision(cell: str) -> Iterator[tuple[str, Case, torch.dtype]]:
+    return ((*pair, dtype) for pair in on_backends(small_sample)(cell) for dtype in LOW)
+
+
+def whole_grid(cell: str) -> Iterator[tuple[tuple[str, ...], torch.dtype]]:
+    return itertools.product(grid_modifiers(cell), (torch.float64, *LOW))
+
+
+def traced(cell: str) -> list[Case]:
+    return [Case(cell), Case(cell, lengths=True, bidirectional=True), *covering(cell)]
+
+
+class CellContract(CellProperties):
+    """Inherit it as `class TestMine` with `cell = "mine"`; `@paper` registers the step by hand."""
+
+    @over("backend, case", on_backends(sample))
+    def test_every_output_and_gradient(self, backend: str, case: Case) -> None:
+        check(case, torch.float64, untraced_by_hand, partial(untraced_by_backend, case, backend))
+
+    @over("backend, case, dtype", in_low_precision)
+    def test_every_output_and_gradient_in_low_precision(
+        self, backend: str, case: Case, dtype: torch.dtype
+    ) -> None:
+        check(case, dtype, untraced_by_hand, partial(untraced_by_backend, case, backend))
+        assert {value.dtype for value in by_backend(case, leaves(case, dtype), backend).values()} == {dtype}
+
+    @pytest.mark.slow
+    @over("modifiers, dtype", whole_grid)
+    def test_every_output_and_gradient_of_the_whole_grid(
+        self, modifiers: tuple[str, ...], dtype: torch.dtype
+    ) -> None:
+        pairs = on_backends(partial(grid, modifiers=modifiers))(self.cell)
+        for backend, case in pairs:
+            try:
+                check(case, dtype, untraced_by_hand, partial(untraced_by_backend, case, backend))
+            except AssertionError as error:
+                raise AssertionError(f"{backend}, {case}: {error}") from error
+
+    @over("case", traced)
+    def test_the_trace_and_the_gradient_trace(self, case: Case) -> None:
+        check(case, torch.float64, traced_by_hand, partial(traced_by_backend, case))
+
+    @over("case", small_sample)
+    def test_the_traces_in_low_precision(self, case: Case) -> None:
+        check(case, torch.float32, traced_by_hand, partial(traced_by_backend, case))
+
+    @over("case", traced)
+    def test_the_states_in_the_trace_are_differentiable(self, case: Case) -> None:
+        check(case, torch.float64, through_trace_by_hand, partial(through_trace_by_backend, case))
+
+    @over("case", traced)
+    def test_asking_for_a_trace_changes_no_bit(self, case: Case) -> None:
+        named = leaves(case)
+        result = call(case, named, "reference", trace=True)
+        all_equal(results_of(case, result), by_backend(case, named, "reference"))
+        assert result.taps is None
+        assert result.trace is not None
+        assert set(result.trace) == set(loop.trace_of(case, loop.run(case, named)))
