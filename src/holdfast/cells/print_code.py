@@ -25,9 +25,9 @@ $\partial x$ is the gradient of the loss to $x$ (a parameter's is summed over ba
 $u_1, u_2, \ldots$ name what occurs more than once. With a projection the $h_t$ that leaves the cell is
 `weight_hr` times the one below.
 
-Where a cell needs the parts of a pre-activation apart, $x_i = W_i x_t$, $r_i = R_i h_{t-1}$ and $b_i$ is the sum
-of both biases. $\operatorname{N}(a, b, \ldots)$ joins its arguments and gives them mean 0 and variance 1 over
-all their units (plus $10^{-5}$); the index $[k]$ takes the k-th part of the result, and
+Where a cell needs the parts of a pre-activation apart, $x_i = W_i x_t$, $r_i = R_i h_{t-1}$ and $b_i$ is the
+sum of both biases. $\operatorname{N}(a, b, \ldots)$ joins its arguments and gives them mean 0 and variance 1
+over all their units (plus $10^{-5}$); the index $[k]$ takes the k-th part of the result, and
 $\operatorname{N}'(a, \ldots; \partial a, \ldots)$ is its derivative. $W [a, b]$ is a matrix times its
 joined arguments.
 """

@@ -7,7 +7,7 @@ around them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -149,10 +149,8 @@ def forward_operator(
     _check_lengths(request)
     with torch.autocast(request.data.device.type, enabled=False):
         result = backend_named(backend).forward(request, keep)
-    return [
-        part.contiguous()
-        for part in (result.output, *result.state, *result.values.values(), *result.parts.values())
-    ]
+    parts = (result.output, *result.state, *result.values.values(), *result.parts.values())
+    return list(_apart(parts, _flat(tensors)))
 
 
 @forward_operator.register_fake
@@ -197,7 +195,7 @@ def backward_operator(
     )
     with torch.autocast(request.data.device.type, enabled=False):
         found = backend_named(backend).backward(request, _kept(request, kept), upstream, wants_x)
-    return [gradient.contiguous() for gradient in _in_order(request, found)]
+    return list(_apart(_in_order(request, found), (*_flat(tensors), *_flat([d_output, d_state, d_values]))))
 
 
 @backward_operator.register_fake
@@ -232,6 +230,24 @@ def _in_order(request: Request, found: Gradients) -> Iterator[Tensor]:
     yield from found.state if request.state is not None else ()
     yield from found.start if request.start is not None else ()
     yield from found.taps.values()
+
+
+def _flat(arguments: Sequence[Any]) -> Iterator[Tensor]:
+    """The tensors among an operator's arguments."""
+    for argument in arguments:
+        if isinstance(argument, Tensor):
+            yield argument
+        elif isinstance(argument, list | tuple):
+            yield from _flat(argument)
+
+
+def _apart(results: Iterable[Tensor], given: Iterable[Tensor]) -> Iterator[Tensor]:
+    """An operator's results may share memory neither with each other nor with what it was given."""
+    taken = {tensor.untyped_storage().data_ptr() for tensor in given}
+    for result in results:
+        memory = result.untyped_storage().data_ptr()
+        yield result.clone() if memory in taken else result.contiguous()
+        taken.add(memory)
 
 
 def _check_lengths(request: Request) -> None:
