@@ -142,6 +142,10 @@ class LSTMCell(Modified):
             backend=self.backend,
         )
         final = [part[0] if batched else part[0, 0] for part in result.state]
+        if input.device.type == "cpu" and torch.is_autocast_enabled("cpu") and "c" in cell.states:
+            # There PyTorch's cell casts the products only, and leaves the rest to promotion by the old c.
+            old = input if state is None else state[cell.states.index("c")]
+            final = [part.to(torch.promote_types(part.dtype, old.dtype)) for part in final]
         return type(result.state)(*final) if hasattr(result.state, "_fields") else tuple(final)
 
     def _check(self, x: Tensor, state: States | None) -> None:

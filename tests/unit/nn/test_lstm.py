@@ -200,7 +200,7 @@ def test_gradients_flow_through_the_traced_states_only() -> None:
 
 @pytest.mark.parametrize("cell", ["lstm", "peephole", "rnn"])
 def test_the_reference_differentiates_twice(cell: str) -> None:
-    layer = LSTM(2, 2, 2, bidirectional=True, dtype=torch.float64, cell=cell, backend="reference")
+    layer = LSTM(2, 2, bidirectional=True, dtype=torch.float64, cell=cell, backend="reference")
     x = torch.randn(3, 2, 2, dtype=torch.float64, requires_grad=True)
 
     def run(entering: Tensor, *parameters: Tensor) -> Tensor:
@@ -211,7 +211,7 @@ def test_the_reference_differentiates_twice(cell: str) -> None:
 
     parameters = [parameter.detach().requires_grad_() for parameter in layer.parameters()]
     assert torch.autograd.gradcheck(run, (x, *parameters))
-    assert torch.autograd.gradgradcheck(run, (x, *parameters[:4]))
+    assert torch.autograd.gradgradcheck(run, (x, *parameters), fast_mode=True)
 
 
 def test_the_torch_backend_refuses_what_it_cannot_do_with_the_reason() -> None:

@@ -88,6 +88,20 @@ def test_zoneout_and_dropout_draw_in_training_only() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.parametrize("given_state", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_autocast_returns_what_torch_returns(dtype: torch.dtype, given_state: bool) -> None:
+    x, state = torch.randn(B, I).to(dtype), tuple(torch.randn(B, H) for _ in "hc") if given_state else None
+    found = []
+    for module in both():
+        with torch.autocast("cpu", torch.bfloat16):
+            found.append(module(x, state))
+    for expected, mine in zip(*found, strict=True):
+        assert mine.dtype == expected.dtype
+        # A bfloat16 has 8 bits, and a step of values below 1 some six roundings.
+        torch.testing.assert_close(mine, expected, rtol=0, atol=6 * 2.0**-8)
+
+
 def zeros(*shapes: tuple[int, ...]) -> tuple[Tensor, ...]:
     return tuple(map(torch.zeros, shapes))
 
