@@ -1,4 +1,4 @@
-"""What records a call as a graph: tracing, Dynamo and export, with and without lengths."""
+"""torch.jit.trace records a layer, with and without lengths; test_torch_way_*.py has the rest."""
 
 from __future__ import annotations
 
@@ -48,23 +48,3 @@ def test_a_layer_can_be_traced(cell: str, training: bool) -> None:
 def test_a_trace_does_not_freeze_the_values_of_lengths() -> None:
     reader, x = Reader(LSTM(I, H)), torch.randn(T, B, I)
     assert torch.equal(traced(reader, x, FULL)(x, RAGGED), reader(x, RAGGED))
-
-
-@pytest.mark.parametrize("lengths", [None, FULL, RAGGED], ids=["dense", "full", "ragged"])
-@pytest.mark.parametrize("cell", ["lstm", "rnn"])
-def test_a_call_is_one_graph(cell: str, lengths: Tensor | None) -> None:
-    torch._dynamo.reset()
-    layer, x = LSTM(I, H, 2, bidirectional=True, cell=cell), torch.randn(T, B, I)
-    found = torch.compile(layer, backend="eager", fullgraph=True)(x, lengths=lengths)[0]
-    torch.testing.assert_close(found, layer(x, lengths=lengths)[0])
-    with torch.no_grad():
-        again = torch.compile(layer, backend="eager", fullgraph=True)(x, lengths=lengths)[0]
-    torch.testing.assert_close(again, found)
-
-
-@pytest.mark.parametrize("cell", ["lstm", "peephole", "rnn"])
-def test_export_leaves_lengths_open(cell: str) -> None:
-    layer, x = LSTM(I, H, bidirectional=True, cell=cell), torch.randn(T, B, I)
-    program = torch.export.export(layer, (x,), {"lengths": FULL})
-    found, _ = program.module()(x, lengths=RAGGED)
-    torch.testing.assert_close(found, layer(x, lengths=RAGGED)[0])
