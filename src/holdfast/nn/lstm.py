@@ -125,7 +125,7 @@ class LSTM(Recurrent):
             InputError: lengths or reset that do not fit.
             BackendError: the layer's `backend` cannot run this call.
         """
-        if return_trace not in (False, True, "gradients"):
+        if not isinstance(return_trace, bool) and return_trace != "gradients":
             raise InputError(f"return_trace is {return_trace!r}; it must be False, True or 'gradients'")
         call = self._entering(input, hx, lengths, reset)
         result = self._run(call, weights, generator, return_trace)
@@ -291,6 +291,12 @@ class LSTM(Recurrent):
             expected = (self.num_layers * self.directions, batch, self._state_width(self.cell.states[k]))
             if part.size() != expected:
                 raise RuntimeError(f"Expected hidden[{k}] size {expected}, got {list(part.size())}")
+            dtype = self.weight_ih_l0.dtype
+            if part.dtype != dtype and not torch._C._is_any_autocast_enabled():
+                raise RuntimeError(
+                    "Input and hidden tensors are not the same dtype, found input tensor with "
+                    f"{dtype} and hidden tensor with {part.dtype}"
+                )
         return state
 
     def _check_features(self, x: Tensor, dimensions: int) -> None:

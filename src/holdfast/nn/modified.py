@@ -132,8 +132,14 @@ class Modified(nn.Module):
 
 
 def draw_seed(cell: Cell, generator: torch.Generator | None) -> Tensor | None:
-    """The seed of a call's masks, 0-dim int64; None for a cell that draws none."""
+    """The seed of a call's masks, 0-dim int64; None for a cell that draws none.
+
+    Raises:
+        InputError: the generator is none.
+    """
     if not cell.draws:
         return None
+    if not isinstance(generator, torch.Generator | None):
+        raise InputError(f"generator must be a torch.Generator or None, got {generator!r}")
     device = "cpu" if generator is None else generator.device
     return torch.randint(0, 2**63 - 1, (), dtype=torch.int64, generator=generator, device=device)

@@ -113,6 +113,18 @@ def test_a_packed_sequence_fails_as_in_torch(
     assert error_of(lambda: ours(packed, given))[0] is error_of(lambda: theirs(packed, given))[0]
 
 
+@pytest.mark.parametrize("cell", ["lstm", "peephole"])
+@pytest.mark.parametrize("wrong", [0, 1])
+def test_a_state_of_another_dtype_is_refused(wrong: int, cell: str) -> None:
+    x, state = torch.zeros(T, B, I), list(zeros((1, B, H), (1, B, H)))
+    state[wrong] = state[wrong].double()
+    # What PyTorch says on CUDA; on a CPU it does not say what is wrong.
+    message = "not the same dtype, found input tensor with torch.float32 and hidden tensor with torch.float64"
+    with pytest.raises(RuntimeError, match=message):
+        LSTM(I, H, cell=cell)(x, tuple(state))
+    assert error_of(lambda: nn.LSTM(I, H)(x, tuple(state)))[0] is RuntimeError
+
+
 def test_it_refuses_another_dtype_as_torch_does() -> None:
     theirs, ours = both()
     x = torch.zeros(T, B, I, dtype=torch.float64)

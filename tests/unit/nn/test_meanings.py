@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from holdfast.cells import CELLS
+from holdfast.errors import InputError
 from holdfast.kernels import recurrence
 from holdfast.nn.lstm import LSTM
 
@@ -264,6 +265,11 @@ def test_the_seed_is_drawn_from_a_given_generator(options: dict[str, Any]) -> No
     assert torch.equal(one, again)
     assert not torch.equal(one, other)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_another_generator_is_refused() -> None:
+    with pytest.raises(InputError, match=r"generator must be a torch.Generator or None, got 3"):
+        LSTM(I, H, zoneout=0.5)(torch.zeros(T, B, I), generator=3)
 
 
 def test_keywords_that_are_assigned_later_count_from_then_on() -> None:

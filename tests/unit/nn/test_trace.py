@@ -145,7 +145,7 @@ def test_several_calls_of_backward_add_up() -> None:
     torch.testing.assert_close(trace.gradients["f"], 2 * once, **CLOSE)
 
 
-@pytest.mark.parametrize("kind", ["gradient", 1.5, None, "True", []])
+@pytest.mark.parametrize("kind", ["gradient", 0, 1, 1.5, None, "True", []])
 def test_another_kind_of_trace_is_refused(kind: Any) -> None:
     with pytest.raises(InputError, match="it must be False, True or 'gradients'"):
         LSTM(I, H)(torch.zeros(T, B, I), return_trace=kind)
