@@ -21,9 +21,8 @@ from holdfast.errors import ConfigError
 HEAD = f"""import math
 import numpy as np
 import torch
-from holdfast.cells.define import cell
-from holdfast.cells.cell import Parameter
-from holdfast.cells.expression import {", ".join(name for name in VOCABULARY if name != "log")}
+from holdfast import cell
+from holdfast.cells import Parameter, {", ".join(name for name in VOCABULARY if name != "log")}
 """
 FIRST = HEAD.count("\n") + 1  # the line of the decorator in the files below
 
@@ -109,6 +108,12 @@ def test_a_cell_may_be_defined_again_as_in_a_notebook(my_cells: Any) -> None:
     assert first != second
     assert Cell.of(first.spec) == first
     assert Cell.of(second.spec) == second
+
+
+def test_what_a_cell_may_call_comes_from_one_place() -> None:
+    for name in VOCABULARY:
+        assert name in holdfast.cells.__all__
+        assert callable(getattr(holdfast.cells, name))
 
 
 def test_a_cell_is_pickled_by_its_name_and_copied_as_itself(my_cells: Any) -> None:

@@ -51,6 +51,21 @@ def test_the_operators_pass_opcheck(kind: str, name: str, device: str) -> None:
         torch.library.opcheck(operator, arguments, keywords)
 
 
+@pytest.mark.parametrize("name", ["dense", "lengths"])
+def test_the_operators_run_on_pytorchs_own_path(name: str) -> None:
+    for operator, arguments, keywords in calls_of("lstm on the reference", name):
+        names = [argument.name for argument in operator._schema.arguments]
+        given = {**dict(zip(names, arguments, strict=False)), **keywords}
+        expected = operator(**given)
+        given["backend"] = "torch"
+        if "kept" in given:
+            given["kept"] = []  # it keeps nothing for the way back
+        else:
+            torch.library.opcheck(operator, (), given)
+        found = operator(**given)
+        torch.testing.assert_close(found, expected[: len(found)])
+
+
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_the_operators_are_found_by_name(operator: str) -> None:
     schema = str(getattr(torch.ops.holdfast, operator).default._schema)
