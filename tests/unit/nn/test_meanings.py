@@ -1,4 +1,4 @@
-"""What the keywords of the layer mean exactly: DESIGN's sentences, each checked through what they imply."""
+"""What the keywords of the layer mean exactly, each checked through what its meaning implies."""
 
 from __future__ import annotations
 
