@@ -40,6 +40,7 @@ class Request:
         residual: whether each layer after the first adds its input to its output.
         trace: whether every named value is wanted.
         taps: zeros `[L, D, T, B, width]` by name whose gradients show what flows backwards, or None.
+        as_cell: whether this is one step of one layer that stands in for PyTorch's cell, not for its layer.
     """
 
     cell: Cell
@@ -55,6 +56,7 @@ class Request:
     residual: bool = False
     trace: bool = False
     taps: Values | None = None
+    as_cell: bool = False
 
     @property
     def data(self) -> Tensor:
@@ -212,6 +214,13 @@ def valid_steps(lengths: Tensor, steps: int, device: torch.device) -> Tensor:
     """`[T, B, 1]`: true where a step is within its row's length."""
     time = torch.arange(steps, device=device).unsqueeze(1)
     return (time < lengths.to(device)).unsqueeze(2)
+
+
+def autocast_type(device: torch.device) -> torch.dtype | None:
+    """The type that autocast asks for on that device; None where it is off or there is none."""
+    if not torch.amp.is_autocast_available(device.type) or not torch.is_autocast_enabled(device.type):
+        return None
+    return torch.get_autocast_dtype(device.type)
 
 
 def being_recorded() -> bool:

@@ -8,6 +8,7 @@ around them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -17,7 +18,7 @@ from holdfast.cells import Cell
 from holdfast.cells.modifiers import PROJECTION
 from holdfast.errors import InputError
 from holdfast.kernels.choose import backend_named
-from holdfast.kernels.interface import Forward, Gradients, Request, Upstream, step_cell
+from holdfast.kernels.interface import Forward, Gradients, Request, Upstream, autocast_type, step_cell
 from holdfast.kernels.stack import computing_type
 
 
@@ -147,7 +148,7 @@ def forward_operator(
     *tensors, keep = rest
     request = rebuilt(cell, layers, directions, residual, _kinds(tensors))
     _check_lengths(request)
-    with torch.autocast(request.data.device.type, enabled=False):
+    with _without_autocast(request.data.device):
         result = backend_named(backend).forward(request, keep)
     parts = (result.output, *result.state, *result.values.values(), *result.parts.values())
     return list(_apart(parts, _flat(tensors)))
@@ -193,7 +194,7 @@ def backward_operator(
             if value is not None
         },
     )
-    with torch.autocast(request.data.device.type, enabled=False):
+    with _without_autocast(request.data.device):
         found = backend_named(backend).backward(request, _kept(request, kept), upstream, wants_x)
     return list(_apart(_in_order(request, found), (*_flat(tensors), *_flat([d_output, d_state, d_values]))))
 
@@ -230,6 +231,11 @@ def _in_order(request: Request, found: Gradients) -> Iterator[Tensor]:
     yield from found.state if request.state is not None else ()
     yield from found.start if request.start is not None else ()
     yield from found.taps.values()
+
+
+def _without_autocast(device: torch.device) -> AbstractContextManager[object]:
+    """What comes in has autocast's type already; inside, sums are kept in float32."""
+    return nullcontext() if autocast_type(device) is None else torch.autocast(device.type, enabled=False)
 
 
 def _flat(arguments: Sequence[Any]) -> Iterator[Tensor]:

@@ -19,6 +19,7 @@ from holdfast.kernels.interface import (
     Request,
     Result,
     Weights,
+    autocast_type,
     being_recorded,
     named_state,
     valid_steps,
@@ -43,6 +44,7 @@ def recurrence(
     dropout: float = 0.0,
     residual: bool = False,
     trace: TraceWish = False,
+    as_cell: bool = False,
     backend: str = "auto",
 ) -> Result:
     """Run stacked, one- or two-directional layers of a cell over a batch of sequences.
@@ -60,6 +62,7 @@ def recurrence(
         dropout: the probability of zeroing an element of what one layer passes to the next, in [0, 1].
         residual: each layer after the first adds its input, without dropout, to its output (Wu et al. 2016).
         trace: also return every named value of the cell; `"gradients"`: and taps for what flows backwards.
+        as_cell: whether one step of one layer stands in for PyTorch's cell, whose bits then count.
         backend: `"auto"`, or the name of the one that must run it.
 
     Returns:
@@ -85,6 +88,7 @@ def recurrence(
         dropout,
         residual=residual,
         trace=trace is not False,
+        as_cell=as_cell,
     )
     chosen = choose(request, backend)
     if isinstance(x, PackedSequence):
@@ -95,7 +99,7 @@ def recurrence(
     else:
         request = replace(request, masks=_masks(request), dropout=0.0)
         result = _through_operators(request, chosen, trace)
-    return replace(result, state=named_state(cell, result.state))
+    return Result(result.output, named_state(cell, result.state), result.trace, result.taps)
 
 
 def _checked(request: Request, x: Tensor) -> Request:
@@ -169,10 +173,9 @@ def _zero_taps(request: Request) -> dict[str, Tensor]:
 
 def _autocast(request: Request) -> Request:
     """Under autocast everything comes in its type, as PyTorch's layer has it; sums are kept in float32."""
-    device = request.data.device.type
-    if not torch.is_autocast_enabled(device):
+    dtype = autocast_type(request.data.device)
+    if dtype is None:
         return request
-    dtype = torch.get_autocast_dtype(device)
 
     def cast(tensors: States | None) -> States | None:
         return None if tensors is None else tuple([tensor.to(dtype) for tensor in tensors])

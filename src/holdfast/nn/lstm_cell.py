@@ -19,7 +19,7 @@ from holdfast.nn.modified import Modified, draw_seed
 class LSTMCell(Modified):
     """A drop-in for `torch.nn.LSTMCell` that runs the whole LSTM family.
 
-    Arguments, parameter names and order, first values under a seed, results (to rounding) and `state_dict`
+    Arguments, parameter names and order, first values under a seed, results and `state_dict`
     are those of `torch.nn.LSTMCell`. The cell's own parameters come last.
 
     Args:
@@ -139,6 +139,7 @@ class LSTMCell(Modified):
             self.weights(),
             state and tuple(part.unsqueeze(0) for part in state),
             seed=draw_seed(cell, None),
+            as_cell=True,
             backend=self.backend,
         )
         final = [part[0] if batched else part[0, 0] for part in result.state]

@@ -39,14 +39,17 @@ def test_parameters_state_dict_and_first_values_are_torchs(bias: bool) -> None:
     theirs.load_state_dict(ours.state_dict())
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("given_state", [False, True])
 @pytest.mark.parametrize("batched", [True, False])
 @pytest.mark.parametrize("bias", [True, False])
-def test_results_and_gradients(bias: bool, batched: bool, given_state: bool) -> None:
-    theirs, ours = both(bias=bias, dtype=torch.float64)
+def test_results_and_gradients_to_the_bit(
+    bias: bool, batched: bool, given_state: bool, dtype: torch.dtype
+) -> None:
+    theirs, ours = both(bias=bias, dtype=dtype)
     middle = (B,) if batched else ()
-    x = torch.randn(*middle, I, dtype=torch.float64, requires_grad=True)
-    state = tuple(torch.randn(*middle, H, dtype=torch.float64, requires_grad=True) for _ in "hc")
+    x = torch.randn(*middle, I, dtype=dtype, requires_grad=True)
+    state = tuple(torch.randn(*middle, H, dtype=dtype, requires_grad=True) for _ in "hc")
     inputs = [x, *state] if given_state else [x]
     found = []
     for module in (theirs, ours):
@@ -54,7 +57,14 @@ def test_results_and_gradients(bias: bool, batched: bool, given_state: bool) -> 
         loss = (h * h.detach().cos()).sum() + (c * c.detach().sin()).sum()
         found.append([h, c, *torch.autograd.grad(loss, [*inputs, *module.parameters()])])
     for expected, mine in zip(*found, strict=True):
-        torch.testing.assert_close(mine, expected, rtol=1e-12, atol=1e-14)
+        assert torch.equal(mine, expected)
+
+
+def test_the_meta_device() -> None:
+    for cell in CELLS:
+        output, _ = LSTM(I, H, cell=cell, device="meta")(torch.empty(T, B, I, device="meta"))
+        assert output.shape == (T, B, H)
+        assert output.is_meta
 
 
 @pytest.mark.parametrize("cell", CELLS)
