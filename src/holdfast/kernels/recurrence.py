@@ -21,6 +21,7 @@ from holdfast.kernels.interface import (
     Weights,
     autocast_type,
     being_recorded,
+    being_traced,
     named_state,
     valid_steps,
 )
@@ -138,7 +139,8 @@ def _through_operators(request: Request, backend: Backend, trace: TraceWish) -> 
     x = request.data
     if trace == "gradients":
         request = replace(request, taps=_zero_taps(request))
-    keep = request.trace or (torch.is_grad_enabled() and _requires_grad(request))
+    # What torch.jit.trace records may be trained later, whatever the grad mode is now.
+    keep = request.trace or being_traced() or (torch.is_grad_enabled() and _requires_grad(request))
     plan, tensors = planned(request, backend.name, keep=keep, trace=request.trace)
     recorded = being_recorded() and not _transformed()
     results = forward(plan, tensors) if recorded else applied(Recurrence, plan, *tensors)
