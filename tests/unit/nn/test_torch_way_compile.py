@@ -11,6 +11,8 @@ from layer_kinds import call_of, each_kind, each_kind_and_call, layer_of, loss_o
 from torch import Tensor, nn
 from torch.testing import assert_close
 
+from holdfast.nn.lstm_cell import LSTMCell
+
 T, B, I, H = 6, 4, 3, 5  # noqa: E741 - the letters of holdfast.notation
 
 
@@ -79,6 +81,32 @@ def test_a_trace_is_compiled(kind: str) -> None:
     expected = seeded(layer)(x, return_trace=True)
     assert_close(found[:2], expected[:2])
     assert_close(dict(found[2]), dict(expected[2]))
+
+
+def test_a_compiled_layer_draws_new_masks_in_each_call() -> None:
+    layer, x = layer_of("modified", I, H), torch.randn(T, B, I)
+    call = compiled(layer)
+    first, second = call(x)[0], call(x)[0]
+    assert not torch.equal(first, second)
+    layer.eval()
+    assert_close(call(x), layer(x))
+
+
+@pytest.mark.parametrize("cell", ["lstm", "layernorm"])
+def test_a_single_cell_and_a_step_are_compiled(cell: str) -> None:
+    single, x = LSTMCell(I, H, cell=cell, zoneout=0.3), torch.randn(B, I)
+    own = list(single.parameters())
+    found, expected = seeded(compiled(single))(x), seeded(single)(x)
+    assert_close(found, expected)
+    sums = [h.sum() + c.square().sum() for h, c in (found, expected)]
+    assert_close(*(torch.autograd.grad(number, own) for number in sums))
+
+    layer = layer_of("peephole", I, H, 2)
+    step = torch.compile(layer.step, backend="aot_eager", fullgraph=True)
+    with torch.no_grad():
+        output, state = step(x)
+        assert_close(step(x, state), layer.step(x, layer.step(x)[1]))
+        assert_close(output, layer(x.unsqueeze(0))[0][0])
 
 
 def test_a_whole_step_with_its_loss_is_one_graph() -> None:

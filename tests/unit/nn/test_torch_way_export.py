@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from layer_kinds import call_of, each_kind_and_call, layer_of
+from layer_kinds import call_of, each_kind_and_call, layer_of, seeded
 from torch import Tensor
 from torch.export import Dim, ExportedProgram
 from torch.testing import assert_close
@@ -53,6 +53,13 @@ def test_an_exported_layer_leaves_its_parameters_open() -> None:
     program.load_state_dict(other.state_dict())
     x = torch.randn(T, B, I)
     assert_close(program(x), other(x))
+
+
+def test_a_layer_exported_in_training_draws_new_masks_in_each_call() -> None:
+    layer, x = layer_of("modified", I, H), torch.randn(T, B, I)
+    program = exported(layer, {}).module()
+    assert_close(seeded(program)(x), seeded(layer)(x))
+    assert not torch.equal(program(x)[0], program(x)[0])
 
 
 def test_an_exported_layer_is_saved_and_loaded() -> None:

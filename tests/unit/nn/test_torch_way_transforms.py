@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, grad_and_value, jacrev, stack_module_state, vjp, vmap
 from torch.testing import assert_close
 
+from holdfast.nn.lstm_cell import LSTMCell
+
 T, B, I, H = 5, 4, 3, 2  # noqa: E741 - the letters of holdfast.notation
 EXACT = {"rtol": 1e-10, "atol": 1e-12}
 
@@ -104,6 +106,20 @@ def test_an_ensemble_is_trained_at_once() -> None:
     for k, layer in enumerate(layers):
         expected = torch.autograd.grad(loss_of(layer(x)), list(layer.parameters()))
         assert_close([gradient[k] for gradient in found.values()], list(expected), **EXACT)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "layernorm"])
+def test_a_single_cell_is_transformed(cell: str) -> None:
+    single = LSTMCell(I, H, cell=cell, dtype=torch.float64)
+    x, own = torch.randn(B, I, dtype=torch.float64), parameters_of(single)
+
+    def of_one(x: Tensor) -> Any:
+        return grad(lambda own: functional_call(single, own, (x,))[0].sum())(own)
+
+    found = vmap(of_one)(x)
+    for b in range(B):
+        expected = torch.autograd.grad(single(x[b])[0].sum(), list(single.parameters()))
+        assert_close([gradient[b] for gradient in found.values()], list(expected), **EXACT)
 
 
 def test_each_sample_may_have_its_own_random_numbers() -> None:
