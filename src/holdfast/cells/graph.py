@@ -27,6 +27,15 @@ class Draw:
     per_sequence: bool = False
 
 
+def _computable(node: Expression, kept: set[Expression]) -> bool:
+    """Whether the backward step, which reads no pre-activations and biases, has what the node is made of."""
+    if node in kept or node.op == "constant":
+        return True
+    if node.op == "symbol":
+        return not node.name.startswith(("z_", "b_"))
+    return all(_computable(argument, kept) for argument in node.args)
+
+
 @dataclass(frozen=True)
 class Graph:
     """One step as expressions.
@@ -50,9 +59,21 @@ class Graph:
     taps: tuple[str, ...] = ()
 
     def with_value(self, name: str, value: Expression) -> Graph:
-        """Another value under that name, carried too if it is a state; other values stay as they are."""
+        """Another value under that name, carried too if it is a state; other values stay as they are.
+
+        The old value gets a name of its own, `h_raw` for h, where the backward step could not compute it.
+        """
         carried = {**self.carried, name: value} if name in self.carried else self.carried
-        return replace(self, values={**self.values, name: value}, carried=carried)
+        others = {other: node for other, node in self.values.items() if other != name}
+        values = {**self.values, name: value}
+        if not _computable(self.values[name], set(others.values())):
+            raw = {f"{name}_raw": self.values[name]}
+            values = dict(
+                pair
+                for old in self.values
+                for pair in ((raw if old == name else {}) | {old: values[old]}).items()
+            )
+        return replace(self, values=values, carried=carried)
 
     def with_later_uses(self, name: str, rewrite: Callable[[Expression], Expression]) -> Graph:
         """Every other value sees the rewritten one in the place of the value of that name.

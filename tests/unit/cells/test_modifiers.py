@@ -12,7 +12,7 @@ import pytest
 
 from holdfast.cells import CELLS, Cell, get, modifiers
 from holdfast.cells.cell import Cell as CellClass
-from holdfast.cells.expression import symbols_of
+from holdfast.cells.expression import symbols_of, tanh
 from holdfast.errors import ConfigError
 
 Modify = Callable[[Cell], Cell]
@@ -125,3 +125,14 @@ def test_dropout_needs_a_candidate() -> None:
 @pytest.mark.parametrize("modify", [modifiers.cell_dropout, modifiers.state_dropout, modifiers.zoneout])
 def test_what_never_happens_changes_nothing(modify: Callable[[Cell, float], Cell]) -> None:
     assert modify(get("lstm"), 0.0) is get("lstm")
+
+
+@pytest.mark.parametrize("kind", ["project", "zoneout"])
+def test_a_value_that_a_modifier_hides_is_kept(kind: str) -> None:
+    """Nothing else tells the backward step what h was before."""
+    bare = CellClass("bare", lambda g: {"h": tanh(g)}, ("g",), ("h",))
+    modify = {"project": modifiers.project, "zoneout": lambda cell: modifiers.zoneout(cell, 0.5)}[kind]
+    cell = modify(bare)
+    assert list(cell.values) == ["h_raw", "h"]
+    assert "h_raw" in cell.torch_gradient_source()
+    assert list(modify(get("rnn")).values) == ["g", "h"]
