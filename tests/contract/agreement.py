@@ -2,15 +2,15 @@
 
 The rule: the largest difference from the float64 loop, relative to the largest float64 value, is at most
 twice that of the same loop in the backend's own type, or 8 eps if that is more; for every output and every
-gradient by name. A rounding error is luck, so both are the worst of two draws of the inputs, and the loop's
-own is also the worst of four orders of summation. In float64 the loop's own is that in float32, in units of
-eps, and is added once more, since the float64 loop that stands for the truth has it too.
+gradient by name. A rounding error is luck, so the backend's is the worst of two draws of the inputs, and the
+loop's own the worst of eight draws and four orders of summation. In float64 the loop's own is that in
+float32, in units of eps, and is added once more, since the float64 loop that stands for the truth has it too.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 
 import torch
@@ -39,7 +39,7 @@ from holdfast.kernels import Request, Result, recurrence
 from holdfast.kernels.choose import BACKENDS, refusal
 
 SEEDS = (0, 1)
-ORDERS = (0, 1, 2, 3)
+OWN_SEEDS, ORDERS = range(8), range(4)
 APPLIED: dict[str, Callable[[Case, Cell], Cell]] = {
     "clip": lambda case, cell: modifiers.clip(cell, CLIP),
     "semeniuta": lambda case, cell: modifiers.cell_dropout(cell, SEMENIUTA),
@@ -136,11 +136,11 @@ def backends_of(case: Case) -> list[str]:
 
 
 def loss_of(results: Named) -> Tensor:
-    """A weighted sum of all of them."""
+    """A weighted sum of all of them; no weight is negative, so that few sums of the gradients cancel."""
     generator = torch.Generator().manual_seed(11)
     loss = torch.zeros((), dtype=torch.float64)
     for value in results.values():
-        weight = torch.randn(value.shape, generator=generator, dtype=torch.float64)
+        weight = 0.5 + torch.rand(value.shape, generator=generator, dtype=torch.float64)
         loss = loss + (value.double() * weight).sum()
     return loss
 
@@ -197,47 +197,58 @@ def untraced_by_backend(case: Case, backend: str, named: Named) -> Named:
 
 
 ByHand = Callable[..., Named]
+Numbers = Callable[[Case, torch.dtype, int], Named]
 
 
 @cache
-def exact(case: Case, dtype: torch.dtype, seed: int, what: ByHand) -> Named:
+def exact(case: Case, dtype: torch.dtype, seed: int, what: ByHand, numbers: Numbers) -> Named:
     """The loop in float64 over the numbers of that type."""
-    return what(
-        case,
-        {name: value.detach().double().requires_grad_() for name, value in leaves(case, dtype, seed).items()},
-    )
-
-
-def allowed(case: Case, dtype: torch.dtype, what: ByHand, name: str) -> float:
-    """How far a result of that name may be from the float64 loop."""
-    if dtype != torch.float64:
-        return allowed_difference(rounding_errors(case, dtype, what)[name], dtype)
-    in_eps = torch.finfo(torch.float64).eps / torch.finfo(torch.float32).eps
-    own = rounding_errors(case, torch.float32, what)[name] * in_eps
-    return allowed_difference(own, dtype) + own
+    given = numbers(case, dtype, seed)
+    return what(case, {name: value.detach().double().requires_grad_() for name, value in given.items()})
 
 
 @cache
-def rounding_errors(case: Case, dtype: torch.dtype, what: ByHand) -> dict[str, float]:
-    """By name, the largest error of the loop by hand in that type."""
-    errors: dict[str, float] = {}
-    for seed, order in itertools.product(SEEDS, ORDERS):
-        found = what(case, leaves(case, dtype, seed), order=order)
-        for name, value in exact(case, dtype, seed, what).items():
-            errors[name] = max(errors.get(name, 0.0), largest_difference(found[name], value))
-    return errors
+def rounding_errors(
+    case: Case, dtype: torch.dtype, what: ByHand, numbers: Numbers, seed: int, order: int
+) -> dict[str, float]:
+    """By name, the error of the loop by hand in that type, for one draw and one order of summation."""
+    found = what(case, numbers(case, dtype, seed), order=order)
+    expected = exact(case, dtype, seed, what, numbers)
+    return {name: largest_difference(found[name], value) for name, value in expected.items()}
 
 
-def check(case: Case, dtype: torch.dtype, what: ByHand, found: Callable[[Named], Named]) -> None:
+def growing_bounds(
+    case: Case, dtype: torch.dtype, what: ByHand, numbers: Numbers, name: str
+) -> Iterator[float]:
+    """How far a result of that name may be from the float64 loop, over more and more errors of the loop."""
+    yield allowed_difference(0.0, dtype)
+    in_eps, measured, own = 1.0, dtype, 0.0
+    if dtype == torch.float64:
+        in_eps, measured = torch.finfo(dtype).eps / torch.finfo(torch.float32).eps, torch.float32
+    for seed, order in itertools.product(OWN_SEEDS, ORDERS):
+        found = rounding_errors(case, measured, what, numbers, seed, order)[name] * in_eps
+        own = max(own, found)
+        yield allowed_difference(own, dtype) + (own if dtype == torch.float64 else 0.0)
+
+
+def check(
+    case: Case,
+    dtype: torch.dtype,
+    what: ByHand,
+    found: Callable[[Named], Named],
+    numbers: Numbers = leaves,
+) -> None:
     """By the one rule, for each draw and each name."""
     for seed in SEEDS:
-        values = found(leaves(case, dtype, seed))
-        expected = exact(case, dtype, seed, what)
+        values = found(numbers(case, dtype, seed))
+        expected = exact(case, dtype, seed, what, numbers)
         assert values.keys() == expected.keys()
         for name, value in expected.items():
             assert values[name].shape == value.shape, name
-            difference = largest_difference(values[name], value)
-            # Most are within 8 eps, and need no look at the loop's own error.
-            if difference > allowed_difference(0.0, dtype):
-                most = allowed(case, dtype, what, name)
-                assert difference <= most, f"{name}: {difference:.3g} from float64, {most:.3g} allowed"
+            difference, bound = largest_difference(values[name], value), 0.0
+            # Most stop at the first bound and need no look at the loop's own error.
+            for bound in growing_bounds(case, dtype, what, numbers, name):
+                if difference <= bound:
+                    break
+            else:
+                raise AssertionError(f"{name}: {difference:.3g} from float64, {bound:.3g} allowed")

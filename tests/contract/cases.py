@@ -17,9 +17,10 @@ LENGTHS = (6, 2, 0, 5)
 # (t, b): in the first step, in the middle, twice running, in the last step, and in what lengths make padding.
 RESETS = ((2, 0), (3, 0), (1, 1), (4, 1), (0, 2), (0, 3), (4, 3), (5, 3))
 
-CLIP, SEMENIUTA, GAL, ZONEOUT, DROPOUT = 0.4, 0.3, 0.25, (0.3, 0.2), 0.5
-# Gains are drawn near these; near 1 so few normalised units are chaotic, and their rounding errors are too.
-GAINS = {"gain_ih": 0.3, "gain_hh": 0.1, "gain_c": 0.3}
+CLIP, SEMENIUTA, GAL, ZONEOUT, DROPOUT = 0.7, 0.3, 0.25, (0.3, 0.2), 0.2
+# What layer norm adds is drawn near these: with gains near 1 and h near 0 few units that are normalised are
+# chaotic, and so are their rounding errors.
+NEAR = {"gain_ih": 0.3, "gain_hh": 0.1, "gain_c": 0.3, "bias_c": 0.6}
 NOISE_SEED = 0x1E3779B97F4A7C15  # both of its words matter
 
 
@@ -215,8 +216,8 @@ def leaves(case: Case, dtype: torch.dtype = torch.float64, seed: int = 0) -> Nam
         named |= {f"start_{state}": draw(rows, case.width_of(state)) for state in case.paper.states}
     for layer, d in itertools.product(range(case.layers), range(case.directions)):
         for name, shape in weight_shapes(case, layer).items():
-            scale = 0.05 if name in GAINS else 0.3
-            named[f"{name}.{layer}.{d}"] = GAINS.get(name, 0.0) + draw(*shape, scale=scale)
+            scale = 0.05 if name in NEAR else 0.3
+            named[f"{name}.{layer}.{d}"] = NEAR.get(name, 0.0) + draw(*shape, scale=scale)
     return {name: value.to(dtype).requires_grad_() for name, value in named.items()}
 
 

@@ -40,7 +40,11 @@ def whole_grid(cell: str) -> Iterator[tuple[tuple[str, ...], torch.dtype]]:
 
 
 def traced(cell: str) -> list[Case]:
-    return [Case(cell), Case(cell, lengths=True, bidirectional=True), *covering(cell)]
+    return [Case(cell), Case(cell, lengths=True, bidirectional=True), *covering(cell)[::2]]
+
+
+def some_traced(cell: str) -> list[Case]:
+    return [Case(cell, lengths=True, bidirectional=True), covering(cell)[0]]
 
 
 class CellContract(CellProperties):
@@ -77,11 +81,11 @@ class CellContract(CellProperties):
     def test_the_traces_in_low_precision(self, case: Case) -> None:
         check(case, torch.float32, traced_by_hand, partial(traced_by_backend, case))
 
-    @over("case", traced)
+    @over("case", some_traced)
     def test_the_states_in_the_trace_are_differentiable(self, case: Case) -> None:
         check(case, torch.float64, through_trace_by_hand, partial(through_trace_by_backend, case))
 
-    @over("case", traced)
+    @over("case", some_traced)
     def test_asking_for_a_trace_changes_no_bit(self, case: Case) -> None:
         named = leaves(case)
         result = call(case, named, "reference", trace=True)

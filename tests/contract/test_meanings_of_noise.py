@@ -6,6 +6,7 @@ import pytest
 import torch
 from contract.agreement import by_backend, call, loss_of, results_of
 from contract.cases import (
+    DROPOUT,
     GAL,
     NOISE_SEED,
     SEMENIUTA,
@@ -21,6 +22,7 @@ from contract.cases import (
     weights_of,
 )
 from contract.cell_properties import all_same_sums, same_sums
+from contract.loop import TORCH_SEED
 from contract.papers import PAPERS, Named
 from contract.philox_by_hand import CELL_DROPOUT, STATE_DROPOUT, ZONEOUT_C, ZONEOUT_H, mask
 from torch import Tensor, nn
@@ -145,14 +147,14 @@ def test_dropout_between_layers_follows_torchs_order_and_generator(cell: str, ba
     case = case_of(cell, ("dropout", "bidirectional"))
     named = leaves(case)
     kind = nn.LSTM if cell == "lstm" else nn.RNN
-    layer = kind(3, H, 2, bidirectional=True, dropout=0.5, dtype=torch.float64)
+    layer = kind(3, H, 2, bidirectional=True, dropout=DROPOUT, dtype=torch.float64)
     with torch.no_grad():
         for name, value in named.items():
             if "." in name:
                 parameter, number, d = name.split(".")
                 getattr(layer, f"{parameter}_l{number}{'_reverse' * int(d)}").copy_(value)
-    found = by_backend(case, named, backend)  # after torch.manual_seed(5)
-    torch.manual_seed(5)
+    found = by_backend(case, named, backend)  # after torch.manual_seed(TORCH_SEED)
+    torch.manual_seed(TORCH_SEED)
     given = state_of(case, named) or ()
     output, state = layer(named["x"], given if cell == "lstm" else given[0])
     state = state if cell == "lstm" else (state,)

@@ -55,7 +55,7 @@ def check_large(cell: str, seed: int) -> None:
             assert difference <= allowed, f"{backend}, {name}: {difference:.3g}, {allowed:.3g} allowed"
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("cell", sorted(PAPERS))
 def test_some_small_shapes(cell: str, seed: int) -> None:
     check_small(cell, seed)
@@ -68,7 +68,7 @@ def test_some_large_shapes(cell: str, seed: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(3, 100))
+@pytest.mark.parametrize("seed", range(2, 100))
 @pytest.mark.parametrize("cell", sorted(PAPERS))
 def test_many_small_shapes(cell: str, seed: int) -> None:
     check_small(cell, seed)
