@@ -10,17 +10,17 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
-from keyword import iskeyword
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, ClassVar
 
+from holdfast.cells.checks import check_declaration, check_names, check_values
 from holdfast.cells.derivative import derivative
 from holdfast.cells.expression import Expression, constant, symbol, symbols_of, where
 from holdfast.cells.graph import Draw, Graph
 from holdfast.cells.modifiers import ORDER, PROJECTION
+from holdfast.cells.naming import cell_of, spec_of
 from holdfast.cells.printers import latex_lines, torch_function
-from holdfast.errors import ConfigError
 
 Modifier = tuple[str, tuple[float, ...]]
 
@@ -70,8 +70,8 @@ class Cell:
         modifiers: what was done to the equations, see `holdfast.cells.modifiers`.
 
     Raises:
-        ConfigError: the name cannot name a function, the function's arguments or results do not fit the
-            declaration, or one of its values is called like something else in the step.
+        ConfigError: the declaration, the function's arguments and its results do not fit each other; see
+            `holdfast.cells.checks`.
     """
 
     name: str
@@ -83,77 +83,36 @@ class Cell:
     split: tuple[str, ...] = ()
     modifiers: tuple[Modifier, ...] = ()
 
-    # Every cell that was made, by the name that operators know it by.
-    _known: ClassVar[dict[str, list[tuple[tuple[object, ...], Cell]]]] = {}
+    # Set once in __post_init__, so that reading them costs nothing and no compiler has to look inside.
+    graph: ClassVar[Graph]
+    plain_values: ClassVar[Mapping[str, Expression]]
+    values: ClassVar[Mapping[str, Expression]]
+    spec: ClassVar[str]
+    _variants: ClassVar[dict[Modifier, Cell]]
 
     def __post_init__(self) -> None:
-        if not _nameable(self.name):
-            raise ConfigError(
-                f"cell {self.name!r}: its name must be a Python identifier other than a keyword or torch, "
-                "since code is printed from it"
-            )
-        if self.states[:1] != ("h",):
-            raise ConfigError(f"cell {self.name!r}: the first state must be h, got states {self.states}")
-        if not set(self.split) <= set(self.gates):
-            raise ConfigError(f"cell {self.name!r}: split names {self.split}, its gates are {self.gates}")
-        arguments = list(inspect.signature(self.function).parameters)
-        if arguments != self.arguments:
-            raise ConfigError(f"cell {self.name!r}: its function must take {self.arguments}, got {arguments}")
+        check_declaration(self)
         values = self.function(*map(symbol, self.base_inputs))
-        missing = [state for state in self.states if state not in values]
-        if missing:
-            raise ConfigError(
-                f"cell {self.name!r}: its function names no next value for the state {missing[0]!r}"
-            )
+        check_values(self, values)
         graph = Graph(values, {state: values[state] for state in self.states}, symbol("h_prev"))
         for name, numbers in self.modifiers:
             graph = ORDER[name](graph, self, *numbers)
-        self._set(graph=graph, values=MappingProxyType(dict(graph.values)))
-        self._set(spec=self._specification())
-        self._check_value_names()
-
-    # Set once in __post_init__, so that reading them costs nothing and no compiler has to look inside.
-    graph: ClassVar[Graph]
-    values: ClassVar[Mapping[str, Expression]]
-    spec: ClassVar[str]
+        self._set(plain_values=values, graph=graph, values=MappingProxyType(dict(graph.values)))
+        self._set(spec=spec_of(self), _variants={})
+        check_names(self)
 
     def _set(self, **attributes: object) -> None:
         for name, value in attributes.items():
             object.__setattr__(self, name, value)
-
-    def _specification(self) -> str:
-        """The name by which operators, which take no Python objects, know this cell: see `Cell.of`."""
-        key = (self.function, self.gates, self.states, self.parameters, self.split)
-        namesakes = self._known.setdefault(self.name, [])
-        known = [number for number, (other, _) in enumerate(namesakes) if other == key]
-        if not known:
-            namesakes.append((key, replace(self, modifiers=()) if self.modifiers else self))
-            known = [len(namesakes) - 1]
-        number = f"@{known[0] + 1}" if known[0] else ""
-        written = [f"+{name}({','.join(map(repr, numbers))})" for name, numbers in self.modifiers]
-        return "".join([self.name, number, *written])
 
     @staticmethod
     def of(spec: str) -> Cell:
         """The cell with that `spec`.
 
         Raises:
-            ConfigError: its base was not defined in this process.
+            ConfigError: its base was not defined in this process, or was defined otherwise.
         """
-        return _cell_of(spec)
-
-    def _check_value_names(self) -> None:
-        """In printed code one name must not stand for two things."""
-        gradients = (f"d_{name}" for name in (*self.states, *self.inputs))
-        taken = {*self.inputs, *gradients}
-        for name in self.values:
-            if name in taken or not _nameable(name):
-                raise ConfigError(
-                    f"cell {self.name!r}: a value is called {name!r}, which its step cannot use as a name; "
-                    f"it needs a Python identifier other than torch and {', '.join(sorted(taken))}"
-                )
-        if len(set(self.inputs)) < len(self.inputs):
-            raise ConfigError(f"cell {self.name!r}: its step has one name for two inputs: {self.inputs}")
+        return cell_of(spec)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The traced graph is rebuilt, not copied: nodes are shared by identity.
@@ -170,10 +129,12 @@ class Cell:
 
     def modified(self, name: str, *numbers: float) -> Cell:
         """This cell with one more modifier, in the place of another of that name: see `cells.modifiers`."""
-        others = [modifier for modifier in self.modifiers if modifier[0] != name]
-        order = list(ORDER)
-        modifiers = sorted([*others, (name, numbers)], key=lambda modifier: order.index(modifier[0]))
-        return replace(self, modifiers=tuple(modifiers))
+        if (name, numbers) not in self._variants:
+            others = [modifier for modifier in self.modifiers if modifier[0] != name]
+            order = list(ORDER)
+            modifiers = sorted([*others, (name, numbers)], key=lambda modifier: order.index(modifier[0]))
+            self._variants[name, numbers] = replace(self, modifiers=tuple(modifiers))
+        return self._variants[name, numbers]
 
     def has(self, modifier: str) -> bool:
         """Whether the cell was modified so."""
@@ -368,30 +329,6 @@ class Cell:
 
 def _among(used: set[str], names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name for name in names if name in used)
-
-
-@cache
-def _cell_of(spec: str) -> Cell:
-    base, *modifiers = spec.split("+")
-    name, _, number = base.partition("@")
-    namesakes = Cell._known.get(name, [])
-    place = int(number or 1) - 1
-    if place >= len(namesakes):
-        raise ConfigError(f"cell {base!r} is not defined in this process: import what defines it")
-    cell = namesakes[place][1]
-    for modifier in modifiers:
-        kind, _, numbers = modifier.rstrip(")").partition("(")
-        cell = cell.modified(kind, *map(float, filter(None, numbers.split(","))))
-    return cell
-
-
-# What printed code calls into.
-_RESERVED = {"torch", "normalise", "normalise_backward", "product", "product_backward", "outer"}
-
-
-def _nameable(name: str) -> bool:
-    """Whether printed code can call something so."""
-    return name.isidentifier() and not iskeyword(name) and name not in _RESERVED
 
 
 def _aligned(lines: list[str]) -> str:

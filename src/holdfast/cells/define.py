@@ -279,7 +279,7 @@ def _explained(error: Exception) -> str:
         return f"{error}: from holdfast.cells import {error.name}"
     frames = list(traceback.walk_tb(error.__traceback__))
     method = frames[-1][0].f_code.co_name if frames else ""
-    if method in ("__bool__", "__pow__", "__getattr__"):
+    if method in ("__bool__", "__pow__", "__getattr__", "__eq__"):
         return str(error)  # a symbol says itself what it cannot do
     close = difflib.get_close_matches(str(getattr(error, "name", "")), VOCABULARY, n=1)
     hint = f" Did you mean {close[0]}?" if close else ""

@@ -101,19 +101,20 @@ class _Kept:
     """Rewrites forward expressions in terms of what the backward pass can read, only when asked for."""
 
     def __init__(self, values: Mapping[str, Expression], readable: frozenset[Expression]) -> None:
-        self._names = {node: name for name, node in reversed(list(values.items()))}
-        self._readable = readable
+        named = {node: symbol(name) for name, node in reversed(list(values.items()))}
+        self._known = {node: node for node in readable} | named
 
     def __call__(self, node: Expression) -> Expression:
-        if node in self._names:
-            return symbol(self._names[node])
-        if node.op == "constant" or node in self._readable:
+        if node.op == "constant":
             return node
-        if node.op == "symbol":
+        if node.op == "symbol" and node not in self._known:
             raise ValueError(
                 f"the derivative reads {node.name}, which the forward pass does not keep: give it a name"
             )
-        return Expression(node.op, tuple(map(self, node.args)), node.name, node.value)
+        if node not in self._known:
+            arguments = tuple(map(self, node.args))
+            self._known[node] = Expression(node.op, arguments, node.name, node.value)
+        return self._known[node]
 
 
 def _cut_contributions(

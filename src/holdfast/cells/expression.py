@@ -33,7 +33,7 @@ class Expression:
     def __new__(
         cls, op: str, args: tuple[Expression, ...] = (), name: str = "", value: float = 0.0
     ) -> Expression:
-        key = (op, args, name, repr(value))
+        key = (op, tuple(map(id, args)), name, repr(value))
         known = cls._known.get(key)
         if known is None:
             known = super().__new__(cls)
@@ -96,6 +96,13 @@ class Expression:
             "holdfast.cells; only normalise and product sum over units"
         )
 
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        raise TypeError("symbols cannot be compared by == or !=; compare by < <= > >= within where(...)")
+
+    __hash__ = object.__hash__
+
     def __bool__(self) -> bool:
         raise TypeError("a comparison of symbols has no truth value yet; choose with where(condition, a, b)")
 
@@ -122,39 +129,39 @@ def lift(value: Expression | Number) -> Expression:
     return value if isinstance(value, Expression) else constant(value)
 
 
-def exp(x: Expression) -> Expression:
+def exp(x: Expression | Number) -> Expression:
     """e to the power x."""
-    return Expression("exp", (x,))
+    return Expression("exp", (lift(x),))
 
 
-def log(x: Expression) -> Expression:
+def log(x: Expression | Number) -> Expression:
     """The natural logarithm."""
-    return Expression("log", (x,))
+    return Expression("log", (lift(x),))
 
 
-def sqrt(x: Expression) -> Expression:
+def sqrt(x: Expression | Number) -> Expression:
     """The square root."""
-    return Expression("sqrt", (x,))
+    return Expression("sqrt", (lift(x),))
 
 
-def sigmoid(x: Expression) -> Expression:
+def sigmoid(x: Expression | Number) -> Expression:
     """1 / (1 + exp(-x))."""
-    return Expression("sigmoid", (x,))
+    return Expression("sigmoid", (lift(x),))
 
 
-def tanh(x: Expression) -> Expression:
+def tanh(x: Expression | Number) -> Expression:
     """The hyperbolic tangent."""
-    return Expression("tanh", (x,))
+    return Expression("tanh", (lift(x),))
 
 
-def relu(x: Expression) -> Expression:
+def relu(x: Expression | Number) -> Expression:
     """The larger of x and 0; its derivative at 0 is 0."""
-    return Expression("relu", (x,))
+    return Expression("relu", (lift(x),))
 
 
-def absolute(x: Expression) -> Expression:
+def absolute(x: Expression | Number) -> Expression:
     """|x|, whose derivative at 0 is 0."""
-    return Expression("abs", (x,))
+    return Expression("abs", (lift(x),))
 
 
 def maximum(a: Expression | Number, b: Expression | Number) -> Expression:
@@ -206,10 +213,8 @@ def substituted(root: Expression, replacements: Mapping[Expression, Expression])
 
     def visit(node: Expression) -> Expression:
         if node not in done:
-            arguments = tuple(map(visit, node.args))
-            done[node] = (
-                node if arguments == node.args else Expression(node.op, arguments, node.name, node.value)
-            )
+            # Where nothing below was replaced, this is the node itself.
+            done[node] = Expression(node.op, tuple(map(visit, node.args)), node.name, node.value)
         return done[node]
 
     return visit(root)

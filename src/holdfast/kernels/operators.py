@@ -150,7 +150,9 @@ def forward_operator(
     _check_lengths(request)
     with _without_autocast(request.data.device):
         result = backend_named(backend).forward(request, keep)
-    parts = (result.output, *result.state, *result.values.values(), *result.parts.values())
+    # Views of what nobody else holds: autograd would not let the caller change them in place.
+    own = (part.clone() if part._is_view() else part for part in (result.output, *result.state))
+    parts = (*own, *result.values.values(), *result.parts.values())
     return list(_apart(parts, _flat(tensors)))
 
 

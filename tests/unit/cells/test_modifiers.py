@@ -52,7 +52,7 @@ def test_operators_find_a_modified_cell_by_its_spec(name: str) -> None:
 
 def test_a_spec_says_what_was_done() -> None:
     cell = modifiers.zoneout(modifiers.clip(get("lstm"), 3.0), 0.1, 0.05)
-    assert cell.spec == "lstm+clip(3.0)+zoneout(0.1,0.05)"
+    assert cell.spec == "lstm|clip(3.0)|zoneout(0.1,0.05)"
 
 
 def test_a_modifier_replaces_the_one_of_its_kind() -> None:
@@ -61,7 +61,7 @@ def test_a_modifier_replaces_the_one_of_its_kind() -> None:
 
 def test_a_spec_of_nothing_known_is_refused() -> None:
     with pytest.raises(ConfigError, match="'nowhere' is not defined in this process"):
-        CellClass.of("nowhere+project()")
+        CellClass.of("nowhere|project()")
 
 
 def test_two_cells_of_one_name_are_told_apart() -> None:

@@ -1,0 +1,109 @@
+"""What makes a cell impossible, found where it is defined and said in terms of its definition."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from keyword import iskeyword
+from typing import TYPE_CHECKING
+
+from holdfast.cells.expression import Expression, ordered, symbols_of
+from holdfast.errors import ConfigError
+
+if TYPE_CHECKING:
+    from holdfast.cells.cell import Cell
+
+# What printed code calls into.
+_RESERVED = {"torch", "normalise", "normalise_backward", "product", "product_backward", "outer"}
+_OF_EVERY_LAYER = {"weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr"}
+
+
+def check_declaration(cell: Cell) -> None:
+    """Names, states, split gates and the function's arguments.
+
+    Raises:
+        ConfigError: they do not fit each other.
+    """
+    for problem in _of_declaration(cell):
+        raise ConfigError(f"cell {cell.name!r}: {problem}")
+
+
+def check_values(cell: Cell, values: Mapping[str, Expression]) -> None:
+    """What the function returned.
+
+    Raises:
+        ConfigError: a value that no step can compute, or that cannot be told apart from something else.
+    """
+    for problem in _of_values(cell, values):
+        raise ConfigError(f"cell {cell.name!r}: {problem}")
+
+
+def check_names(cell: Cell) -> None:
+    """In printed code one name must not stand for two things.
+
+    Raises:
+        ConfigError: it does.
+    """
+    gradients = (f"d_{name}" for name in (*cell.states, *cell.inputs))
+    taken = {*cell.inputs, *gradients, *(f"{state}_next" for state in cell.states)}
+    for name in cell.values:
+        if name in taken or not _nameable(name):
+            raise ConfigError(
+                f"cell {cell.name!r}: a value is called {name!r}, which its step cannot use as a name; "
+                f"it needs a Python identifier other than torch and {', '.join(sorted(taken))}"
+            )
+    if len(set(cell.inputs)) < len(cell.inputs):
+        raise ConfigError(f"cell {cell.name!r}: its step has one name for two inputs: {cell.inputs}")
+
+
+def _of_declaration(cell: Cell) -> Iterator[str]:
+    if not _nameable(cell.name):
+        yield "its name must be a Python identifier other than torch, since code is printed from it"
+    if cell.states[:1] != ("h",):
+        yield f"the first state must be h, got states {cell.states}"
+    if not set(cell.split) <= set(cell.gates):
+        yield f"split names {cell.split}, its gates are {cell.gates}"
+    taken = {*_OF_EVERY_LAYER, *(f"initial_{state}" for state in cell.states)}
+    for parameter in cell.parameters:
+        if parameter.name in taken or not parameter.name.isidentifier():
+            yield f"a parameter is called {parameter.name!r}; every layer has {', '.join(sorted(taken))}"
+    arguments = list(inspect.signature(cell.function).parameters)
+    if arguments != cell.arguments:
+        yield f"its function must take {cell.arguments}, got {arguments}"
+
+
+def _of_values(cell: Cell, values: Mapping[str, Expression]) -> Iterator[str]:
+    for state in cell.states:
+        if state not in values:
+            yield f"its function names no next value for the state {state!r}"
+    matrices = {parameter.name: parameter for parameter in cell.parameters if parameter.columns}
+    for name in sorted(symbols_of(values.values()) - {*cell.base_inputs, *matrices}):
+        yield f"product({name!r}, ...) needs a parameter of that name: Parameter({name!r}, ..., columns=...)"
+    changing = {*cell.gate_inputs, *(f"{state}_prev" for state in cell.states)}
+    for name, value in values.items():
+        if value.op.startswith("less"):
+            yield f"the value {name!r} is a comparison; make numbers of it: where(..., 1, 0)"
+        if not symbols_of([value]) & changing:
+            yield f"the value {name!r} depends on no gate and no old state: it never changes"
+    for node in ordered(values.values()):
+        yield from _of_node(node)
+        if node.op == "product" and node.args[0].name in matrices:
+            own = matrices[node.args[0].name]
+            if (int(node.value), len(node.args) - 1) != (len(own.feeds), own.columns):
+                yield (
+                    f"product({own.name!r}, ...) takes {own.columns} parts and blocks={len(own.feeds)}, as "
+                    f"its parameter is declared; got {len(node.args) - 1} and blocks={int(node.value)}"
+                )
+
+
+def _of_node(node: Expression) -> Iterator[str]:
+    if node.op == "where" and not node.args[0].op.startswith("less"):
+        yield "where takes a comparison first: where(c < 0, ..., ...)"
+    others = node.args[1:] if node.op == "where" else node.args
+    if any(argument.op.startswith("less") for argument in others):
+        yield "a comparison is no number; make one of it: where(..., 1, 0)"
+
+
+def _nameable(name: str) -> bool:
+    """Whether printed code can call something so."""
+    return name.isidentifier() and not iskeyword(name) and name not in _RESERVED
