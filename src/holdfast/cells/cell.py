@@ -94,7 +94,8 @@ class Cell:
         check_declaration(self)
         values = self.function(*map(symbol, self.base_inputs))
         check_values(self, values)
-        graph = Graph(values, {state: values[state] for state in self.states}, symbol("h_prev"))
+        carried = {state: values[state] for state in self.states}
+        graph = Graph(values, carried, symbol("h_prev"), unkept=self._unkept)
         for name, numbers in self.modifiers:
             graph = ORDER[name](graph, self, *numbers)
         self._set(plain_values=values, graph=graph, values=MappingProxyType(dict(graph.values)))
@@ -279,6 +280,10 @@ class Cell:
         wanted = [node for node in inputs if node.name in {"h_prev", "h_start"}]
         found = derivative({}, {self.graph.entering: symbol("d_entering")}, wanted, inputs)
         return MappingProxyType({f"d_{node.name}": gradient for node, gradient in found.items()})
+
+    @property
+    def _unkept(self) -> frozenset[str]:
+        return frozenset(name for name in self.gate_inputs if name[0] in "zb")
 
     @cached_property
     def kept_parts(self) -> tuple[str, ...]:

@@ -27,15 +27,6 @@ class Draw:
     per_sequence: bool = False
 
 
-def _computable(node: Expression, kept: set[Expression]) -> bool:
-    """Whether the backward step, which reads no pre-activations and biases, has what the node is made of."""
-    if node in kept or node.op == "constant":
-        return True
-    if node.op == "symbol":
-        return not node.name.startswith(("z_", "b_"))
-    return all(_computable(argument, kept) for argument in node.args)
-
-
 @dataclass(frozen=True)
 class Graph:
     """One step as expressions.
@@ -48,6 +39,7 @@ class Graph:
         scalars: the numbers that the step reads, by symbol; they may change without new code.
         padded: whether the step reads `valid` and leaves the state alone where that is false.
         taps: the symbols whose gradients show the flow backwards; all zero.
+        unkept: the symbols that the backward step does not have: pre-activations and biases.
     """
 
     values: Mapping[str, Expression]
@@ -57,6 +49,7 @@ class Graph:
     scalars: Mapping[str, float] | None = None
     padded: bool = False
     taps: tuple[str, ...] = ()
+    unkept: frozenset[str] = frozenset()
 
     def with_value(self, name: str, value: Expression) -> Graph:
         """Another value under that name, carried too if it is a state; other values stay as they are.
@@ -66,7 +59,7 @@ class Graph:
         carried = {**self.carried, name: value} if name in self.carried else self.carried
         others = {other: node for other, node in self.values.items() if other != name}
         values = {**self.values, name: value}
-        if not _computable(self.values[name], set(others.values())):
+        if not self._computable(self.values[name], set(others.values())):
             raw = {f"{name}_raw": self.values[name]}
             values = dict(
                 pair
@@ -74,6 +67,14 @@ class Graph:
                 for pair in ((raw if old == name else {}) | {old: values[old]}).items()
             )
         return replace(self, values=values, carried=carried)
+
+    def _computable(self, node: Expression, kept: set[Expression]) -> bool:
+        """Whether the backward step has what the node is made of."""
+        if node in kept or node.op == "constant":
+            return True
+        if node.op == "symbol":
+            return node.name not in self.unkept
+        return all(self._computable(argument, kept) for argument in node.args)
 
     def with_later_uses(self, name: str, rewrite: Callable[[Expression], Expression]) -> Graph:
         """Every other value sees the rewritten one in the place of the value of that name.

@@ -152,8 +152,9 @@ def forward_operator(
         result = backend_named(backend).forward(request, keep)
     # Views of what nobody else holds: autograd would not let the caller change them in place.
     own = (part.clone() if part._is_view() else part for part in (result.output, *result.state))
-    parts = (*own, *result.values.values(), *result.parts.values())
-    return list(_apart(parts, _flat(tensors)))
+    found = {**result.values, **result.parts}
+    kept = [found[name] for name in _kept_names(request)] if found else []
+    return list(_apart((*own, *kept), _flat(tensors)))
 
 
 @forward_operator.register_fake
@@ -167,9 +168,7 @@ def _(cell: str, backend: str, layers: int, directions: int, residual: bool, *re
         x.new_empty(layers * directions, batch, request.width_of(name)) for name in request.cell.states
     ]
     if keep and backend_named(backend).keeps(request):
-        step = step_cell(request)
-        widths = [request.width_of(name) for name in step.values]
-        widths += [request.hidden] * len(step.kept_parts)
+        widths = [request.width_of(name) for name in _kept_names(request)]
         dtype = computing_type(x.dtype)
         results += [x.new_empty(layers, directions, steps, batch, width, dtype=dtype) for width in widths]
     return results
@@ -214,14 +213,20 @@ def _(cell: str, backend: str, layers: int, directions: int, residual: bool, *re
 
 
 def _kept(request: Request, kept: Sequence[Tensor]) -> Forward:
-    step = step_cell(request)
-    count = len(step.values) if kept else 0
+    found = dict(zip(_kept_names(request), kept, strict=True)) if kept else {}
+    parts = step_cell(request).kept_parts
     return Forward(
         request.data,
         (),
-        dict(zip(step.values, kept[:count], strict=bool(kept))),
-        dict(zip(step.kept_parts, kept[count:], strict=bool(kept))),
+        {name: value for name, value in found.items() if name not in parts},
+        {name: value for name, value in found.items() if name in parts},
     )
+
+
+def _kept_names(request: Request) -> list[str]:
+    """What is kept, in order: the values that the cell itself names, those that the call adds, the parts."""
+    step, own = step_cell(request), list(request.cell.values)
+    return [*own, *(name for name in step.values if name not in own), *step.kept_parts]
 
 
 def _in_order(request: Request, found: Gradients) -> Iterator[Tensor]:

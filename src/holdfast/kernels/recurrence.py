@@ -117,6 +117,22 @@ def _checked(request: Request, x: Tensor) -> Request:
     return replace(request, x=torch.where(valid_steps(lengths, steps, x.device), x, 0.0), lengths=lengths)
 
 
+def _check_devices(request: Request) -> None:
+    """In PyTorch's words; lengths, resets and the seed are taken to the device of the input."""
+    device = request.data.device
+    weights = [weight for layer in request.weights for own in layer for weight in own.values()]
+    for what, tensors in (
+        ("parameter", weights),
+        ("hidden", (*(request.state or ()), *(request.start or ()))),
+    ):
+        for tensor in tensors:
+            if tensor.device != device:
+                raise InputError(
+                    f"Input and {what} tensors are not at the same device, found input tensor at {device} "
+                    f"and {what} tensor at {tensor.device}"
+                )
+
+
 def _readable(tensor: Tensor) -> bool:
     return tensor.device.type == "cpu" and not being_recorded() and not _transformed()
 
@@ -135,6 +151,7 @@ def _is_native(backend: Backend) -> TypeGuard[TorchBackend]:
 
 
 def _through_operators(request: Request, backend: Backend, trace: TraceWish) -> Result:
+    _check_devices(request)
     request = _autocast(request)
     x = request.data
     if trace == "gradients":
