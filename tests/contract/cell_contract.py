@@ -10,10 +10,14 @@ import pytest
 import torch
 from contract import loop
 from contract.agreement import (
+    SEEDS,
+    backends_of,
     by_backend,
     call,
     check,
+    exact,
     results_of,
+    rounding_errors,
     through_trace_by_backend,
     through_trace_by_hand,
     traced_by_backend,
@@ -40,7 +44,7 @@ def whole_grid(cell: str) -> Iterator[tuple[tuple[str, ...], torch.dtype]]:
 
 
 def traced(cell: str) -> list[Case]:
-    return [Case(cell), Case(cell, lengths=True, bidirectional=True), *covering(cell)[::2]]
+    return [Case(cell), Case(cell, lengths=True, bidirectional=True), *covering(cell)[::3]]
 
 
 def some_traced(cell: str) -> list[Case]:
@@ -66,12 +70,18 @@ class CellContract(CellProperties):
     def test_every_output_and_gradient_of_the_whole_grid(
         self, modifiers: tuple[str, ...], dtype: torch.dtype
     ) -> None:
-        pairs = on_backends(partial(grid, modifiers=modifiers))(self.cell)
-        for backend, case in pairs:
-            try:
-                check(case, dtype, untraced_by_hand, partial(untraced_by_backend, case, backend))
-            except AssertionError as error:
-                raise AssertionError(f"{backend}, {case}: {error}") from error
+        """One draw of each case in float64, and of every fourth in the other types."""
+        for case in itertools.islice(
+            grid(self.cell, modifiers), None, None, 1 if dtype == torch.float64 else 4
+        ):
+            for backend in backends_of(case):
+                try:
+                    found = partial(untraced_by_backend, case, backend)
+                    check(case, dtype, untraced_by_hand, found, seeds=SEEDS[:1])
+                except AssertionError as error:
+                    raise AssertionError(f"{backend}, {case}: {error}") from error
+        exact.cache_clear()
+        rounding_errors.cache_clear()
 
     @over("case", traced)
     def test_the_trace_and_the_gradient_trace(self, case: Case) -> None:

@@ -31,6 +31,7 @@ def word(seed: int, layer: int, direction: int, t: int, b: int, unit: int, strea
     return philox(counter, (seed & WORD, seed >> 32 & WORD))[unit % 4]
 
 
+@cache
 def mask(
     width: int, probability: float, seed: int, layer: int, direction: int, t: int, b: int, stream: int
 ) -> Tensor:
