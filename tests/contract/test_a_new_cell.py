@@ -4,7 +4,7 @@ from holdfast import cell, cells
 
 
 @cell(gates=("f", "g"))
-def leaky(f, g, c, leak):
+def leaky(f, g, c, leak=0.1):
     f, g = cells.sigmoid(f + leak * c), cells.tanh(g)
     return cells.named(f=f, g=g, c=f * c + g, h=cells.tanh(f * c + g))
 

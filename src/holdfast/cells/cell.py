@@ -128,6 +128,10 @@ class Cell:
             self.modifiers,
         )
 
+    def __repr__(self) -> str:
+        modifiers = "".join(f", {name}({', '.join(map(str, numbers))})" for name, numbers in self.modifiers)
+        return f"<Cell {self.name}: gates {' '.join(self.gates)}, states {' '.join(self.states)}{modifiers}>"
+
     def modified(self, name: str, *numbers: float) -> Cell:
         """This cell with one more modifier, in the place of another of that name: see `cells.modifiers`."""
         if (name, numbers) not in self._variants:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from keyword import iskeyword
 from typing import TYPE_CHECKING
 
-from holdfast.cells.expression import Expression, ordered, symbols_of
+from holdfast.cells.expression import Expression, ordered, symbol, symbols_of
 from holdfast.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ def _of_declaration(cell: Cell) -> Iterator[str]:
     for parameter in cell.parameters:
         if parameter.name in taken or not parameter.name.isidentifier():
             yield f"a parameter is called {parameter.name!r}; every layer has {', '.join(sorted(taken))}"
+        if isinstance(parameter.feeds, str) or not parameter.feeds:
+            yield f"the feeds of {parameter.name!r} are a tuple of names, ('w',), got {parameter.feeds!r}"
     arguments = list(inspect.signature(cell.function).parameters)
     if arguments != cell.arguments:
         yield f"its function must take {cell.arguments}, got {arguments}"
@@ -76,6 +78,8 @@ def _of_values(cell: Cell, values: Mapping[str, Expression]) -> Iterator[str]:
     for state in cell.states:
         if state not in values:
             yield f"its function names no next value for the state {state!r}"
+        elif values[state] is symbol(f"{state}_prev"):
+            yield f"the next {state} is the old one, so it never changes: name the new one, {state}=..."
     matrices = {parameter.name: parameter for parameter in cell.parameters if parameter.columns}
     for name in sorted(symbols_of(values.values()) - {*cell.base_inputs, *matrices}):
         yield f"product({name!r}, ...) needs a parameter of that name: Parameter({name!r}, ..., columns=...)"

@@ -7,7 +7,6 @@ import difflib
 import functools
 import importlib
 import inspect
-import itertools
 import pickle
 import re
 import textwrap
@@ -16,8 +15,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, overload
 
+from holdfast.cells.arguments import Arguments
 from holdfast.cells.cell import Cell, Parameter
-from holdfast.cells.expression import Expression, symbols_of
+from holdfast.cells.expression import Expression, symbol, symbols_of
 from holdfast.cells.registry import BUILT_IN, CELLS
 from holdfast.errors import ConfigError
 
@@ -40,8 +40,7 @@ VOCABULARY = (
     "where",
 )
 
-_USUAL_GATES = ("i", "f", "g", "o")
-_TAKEN = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
+_SYMBOLS = symbols_of.__code__.co_filename  # whose errors say all there is to say
 
 
 @overload
@@ -78,7 +77,8 @@ def cell(
     that a trace shall show, among them the next states; h is the output. It may use + - * /, whole powers,
     comparisons, and what `holdfast.cells` exports: exp, log, sqrt, sigmoid, tanh, relu, absolute, maximum,
     minimum, where, and over all units normalise and product. The derivative follows from it. A cell that is
-    defined again under its name, as in a notebook, replaces the one before.
+    defined again under its name, as in a notebook, replaces the one before. A layer with it is saved by
+    pickle as its function is: by its name in its module.
 
     Args:
         function: the equations, where the decorator is used without brackets.
@@ -87,7 +87,7 @@ def cell(
         states: what is carried from step to step, h first; by default `("h", "c")` if the function has an
             argument c, else `("h",)`.
         parameters: what its last arguments stand for; by default each is a vector `[H]` of that name, which
-            starts at the argument's default value if it has one, else like the weights.
+            starts at the argument's default value.
         split: the gates that come as three arguments, gate i as `x_i`, `r_i`, `b_i`: W x, R h and the bias.
         references: where the equations come from.
         name: what `cell=` calls it; by default the function's name.
@@ -99,21 +99,53 @@ def cell(
         ConfigError: what is wrong with the function, with its file and line.
 
     Example:
-        >>> from holdfast.cells import named, sigmoid, tanh
+        >>> from holdfast.cells import Parameter, named, normalise, product, sigmoid, tanh
         >>> @cell
         ... def minimal(f, g, c):
         ...     f, g = sigmoid(f), tanh(g)
         ...     c = f * c + (1 - f) * g
         ...     return named(f=f, g=g, c=c, h=tanh(c))
-        >>> minimal.gates, minimal.states
-        (('f', 'g'), ('h', 'c'))
+        >>> minimal
+        <Cell minimal: gates f g, states h c>
+
+        A parameter, whose first value is 1, and a state more than h and c:
+
+        >>> @cell(states=("h", "c", "m"))
+        ... def averaging(f, g, c, m, rate=1.0):
+        ...     f, g, share = sigmoid(f), tanh(g), sigmoid(rate)
+        ...     c = f * c + (1 - f) * g
+        ...     m = share * m + (1 - share) * c
+        ...     return named(f=f, g=g, c=c, m=m, h=tanh(m))
+
+        A gate in three parts, of which W x and R h are normalised apart, with a gain for each:
+
+        >>> @cell(gates=("f", "g"), split=("g",))
+        ... def normalised(f, x_g, r_g, b_g, c, gain_x=1.0, gain_r=1.0):
+        ...     (x,), (r,) = normalise(x_g), normalise(r_g)
+        ...     f, g = sigmoid(f), tanh(gain_x * x + gain_r * r + b_g)
+        ...     c = f * c + (1 - f) * g
+        ...     return named(f=f, g=g, c=c, h=tanh(c))
+
+        Declared parameters: peepholes of two gates as one vector `[2H]` that starts like the weights, and a
+        matrix `[H, H]` times the old c:
+
+        >>> peepholes = Parameter("weight_peephole", ("p_i", "p_f"), "what i and f see of c")
+        >>> matrix = Parameter("weight_c", ("g",), "what g sees of c", columns=1)
+        >>> @cell(parameters=(peepholes, matrix))
+        ... def seeing(i, f, g, c, p_i, p_f):
+        ...     (seen,) = product("weight_c", c)
+        ...     i, f, g = sigmoid(i + p_i * c), sigmoid(f + p_f * c), tanh(g + seen)
+        ...     c = f * c + i * g
+        ...     return named(i=i, f=f, g=g, c=c, h=tanh(c))
+        >>> [parameter.shape(64) for parameter in seeing.parameters]
+        [(128,), (64, 64)]
     """
 
     def define(function: Function) -> Cell:
         if not inspect.isfunction(function):
             raise ConfigError(f"holdfast.cell makes a cell of a function, got {function!r}")
         equations = _Equations(function, function.__name__ if name is None else name)
-        made = equations.cell(gates, states, parameters, tuple(split), tuple(references))
+        made = equations.cell(gates, states, parameters, split, references)
         CELLS[made.name] = made
         return made
 
@@ -132,13 +164,20 @@ class _Equations:
         self.has_run = False
 
     def __call__(self, *symbols: Expression) -> dict[str, Expression]:
+        self.has_run = True
+        return self._values(*symbols)
+
+    def _values(self, *symbols: Expression) -> dict[str, Expression]:
         try:
             values = self.function(*symbols)
+        except ConfigError:
+            raise  # of another cell that this one calls
         except Exception as error:
-            self.refuse(_explained(error), self._line_of(error), error)
+            line, text = self._last_line(error)
+            problem, says_all = _explained(error, text)
+            self.refuse(problem, line, None if says_all else error)
         if not isinstance(values, Mapping) or not all(isinstance(v, Expression) for v in values.values()):
             self.refuse(f"it must return named(...), but returned {values!r}", self.last_line)
-        self.has_run = True
         return values
 
     def __deepcopy__(self, memo: dict[int, object]) -> _Equations:
@@ -162,64 +201,73 @@ class _Equations:
         gates: Sequence[str] | None,
         states: Sequence[str] | None,
         parameters: Sequence[Parameter] | None,
-        split: tuple[str, ...],
-        references: tuple[str, ...],
+        split: Sequence[str],
+        references: Sequence[str],
     ) -> Cell:
         """The cell of this function, with what is not given read off its arguments."""
         if any(self.cell_name == other.name for other in BUILT_IN):
             self.refuse("holdfast has a cell of that name itself; give this one another")
-        arguments = self._arguments()
-        if gates is None:
-            gates = tuple(itertools.takewhile(_USUAL_GATES.__contains__, arguments))
-        if states is None:
-            states = ("h", "c") if "c" in arguments else ("h",)
-        self._check_names(gates=gates, states=states)
-        before = sum(3 if gate in split else 1 for gate in gates) + len(states) - 1
+        self._check_types(parameters, gates=gates, states=states, split=split, references=references)
+        arguments = self._arguments(gates, states, parameters, split)
         if parameters is None:
-            parameters = [self._parameter(arguments[name]) for name in list(arguments)[before:]]
+            parameters = [self._parameter(arguments.given[name]) for name in arguments.implied]
         try:
             made = Cell(
                 self.cell_name,
                 self,
-                tuple(gates),
-                tuple(states),
+                arguments.gates,
+                arguments.states,
                 tuple(parameters),
-                references,
-                split,
+                tuple(references),
+                tuple(split),
             )
         except ConfigError as error:
-            self.refuse(str(error), self.last_line if self.has_run else self.first_line, error)
+            self.refuse(str(error), self.last_line if self.has_run else self.first_line)
         self._check_use(made)
         self._check_derivative(made)
         return made
 
-    def _arguments(self) -> dict[str, inspect.Parameter]:
-        arguments = dict(inspect.signature(self.function).parameters)
-        for argument in arguments.values():
-            if argument.kind not in (argument.POSITIONAL_ONLY, argument.POSITIONAL_OR_KEYWORD):
-                self.refuse(f"its function must take plain arguments, got {argument}")
-        return arguments
-
-    def _check_names(self, **names: Sequence[str]) -> None:
+    def _check_types(self, parameters: Sequence[Parameter] | None, **names: Sequence[str] | None) -> None:
         for what, given in names.items():
             if isinstance(given, str):
                 self.refuse(f"{what} must be a tuple of names, got {given!r}: write ({given!r},)")
-        if not names["gates"]:
-            self.refuse(
-                "its first argument is none of the usual gates i, f, g, o; say which ones are gates: "
-                "@holdfast.cell(gates=('f', 'g'))"
-            )
+        for own in [parameters] if isinstance(parameters, Parameter) else parameters or ():
+            if not isinstance(own, Parameter) or isinstance(parameters, Parameter):
+                self.refuse(
+                    f"parameters must be a tuple of holdfast.cells.Parameter, got {own!r}; without it, an "
+                    "argument with a first value is a parameter: alpha=0.1"
+                )
+
+    def _arguments(
+        self,
+        gates: Sequence[str] | None,
+        states: Sequence[str] | None,
+        parameters: Sequence[Parameter] | None,
+        split: Sequence[str],
+    ) -> Arguments:
+        """The function's arguments, once it has run with them and they fit what it names."""
+        given = inspect.signature(self.function).parameters
+        for argument in given.values():
+            if argument.kind not in (argument.POSITIONAL_ONLY, argument.POSITIONAL_OR_KEYWORD):
+                self.refuse(f"its function must take plain arguments, got {argument}")
+        arguments = Arguments(
+            given,
+            None if gates is None else tuple(gates),
+            None if states is None else tuple(states),
+            None
+            if parameters is None
+            else tuple(row for own in parameters if not own.columns for row in own.feeds),
+            tuple(split),
+        )
+        for problem in arguments.mistakes():
+            self.refuse(problem)
+        for problem in arguments.mistakes_beside(self._values(*map(symbol, given))):
+            self.refuse(problem)
+        return arguments
 
     def _parameter(self, argument: inspect.Parameter) -> Parameter:
-        if argument.name in _TAKEN:
-            self.refuse(f"every layer has a {argument.name}; give this parameter another name")
-        start = None if argument.default is argument.empty else argument.default
-        if start is not None and not isinstance(start, int | float):
-            self.refuse(f"the default of {argument.name} is its first value, a number, got {start!r}")
         meaning = f"the parameter {argument.name} of {self.cell_name}"
-        return Parameter(
-            argument.name, (argument.name,), meaning, start=None if start is None else float(start)
-        )
+        return Parameter(argument.name, (argument.name,), meaning, start=float(argument.default))
 
     def _check_use(self, made: Cell) -> None:
         used = symbols_of(made.values.values())
@@ -241,22 +289,19 @@ class _Equations:
                 f"its derivative reads {unkept[0]} as it came in, which is not kept for the way back; name "
                 f"what is computed from it, or itself: named(..., {unkept[0]}_in={unkept[0]})",
                 self.last_line,
-                error,
             )
 
     def refuse(self, problem: str, line: int | None = None, cause: Exception | None = None) -> NoReturn:
         """Raise the problem at that line of the function, by default at its `def`."""
         who = f"cell {self.cell_name!r}: "
         place = f"{Path(self.path).name}, line {line or self.first_line}: "
-        if isinstance(cause, ConfigError) and str(cause).startswith(place.partition(" line ")[0]):
-            raise cause
         raise ConfigError(place + who + problem.removeprefix(who)) from cause
 
-    def _line_of(self, error: Exception) -> int | None:
-        """The last line in the function's file that the error came through."""
-        frames = traceback.walk_tb(error.__traceback__)
-        lines = [line for frame, line in frames if frame.f_code.co_filename == self.path]
-        return lines[-1] if lines else None
+    def _last_line(self, error: Exception) -> tuple[int | None, str]:
+        """The last line in the function's file that the error came through, and its text."""
+        frames = traceback.extract_tb(error.__traceback__)
+        through = [(frame.lineno, frame.line or "") for frame in frames if frame.filename == self.path]
+        return through[-1] if through else (None, "")
 
 
 def _lines(function: Function) -> tuple[int, int]:
@@ -273,20 +318,20 @@ def _lines(function: Function) -> tuple[int, int]:
     return first + definition.lineno - 1, first + last.lineno - 1
 
 
-def _explained(error: Exception) -> str:
-    """What went wrong while the function ran over symbols, and what to do."""
+def _explained(error: Exception, line: str) -> tuple[str, bool]:
+    """What went wrong while the function ran over symbols and what to do, and whether that is all of it."""
     if isinstance(error, NameError) and error.name in VOCABULARY:
-        return f"{error}: from holdfast.cells import {error.name}"
-    frames = list(traceback.walk_tb(error.__traceback__))
-    method = frames[-1][0].f_code.co_name if frames else ""
-    if method in ("__bool__", "__pow__", "__getattr__", "__eq__"):
-        return str(error)  # a symbol says itself what it cannot do
-    close = difflib.get_close_matches(str(getattr(error, "name", "")), VOCABULARY, n=1)
-    hint = f" Did you mean {close[0]}?" if close else ""
+        return f"{error}: from holdfast.cells import {error.name}", True
+    frames = traceback.extract_tb(error.__traceback__)
+    if frames[-1].filename == _SYMBOLS:
+        return str(error), True
+    foreign = [name for name in re.findall(r"\w\.(\w+)\(", line) if name in VOCABULARY]
+    close = [*foreign, *difflib.get_close_matches(str(getattr(error, "name", "")), VOCABULARY, n=1)]
+    hint = f" Did you mean {close[0]} of holdfast.cells?" if close else ""
     return (
         f"{type(error).__name__}: {error}.{hint} A cell is written over symbols, with + - * / **, "
         f"comparisons and, from holdfast.cells, {', '.join(VOCABULARY)}"
-    )
+    ), isinstance(error, NameError)
 
 
 def _equations_at(module: str, name: str) -> _Equations | None:

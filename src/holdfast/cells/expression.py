@@ -7,7 +7,9 @@ once: `normalise` and `product`. They give several results; `item` takes one of 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
+from numbers import Real
 from typing import ClassVar, NoReturn
 from weakref import WeakValueDictionary
 
@@ -60,7 +62,10 @@ class Expression:
         return Expression("mul", (lift(other), self))
 
     def __truediv__(self, other: Expression | Number) -> Expression:
-        return Expression("div", (self, lift(other)))
+        divisor = lift(other)
+        if divisor.op == "constant" and divisor.value == 0:
+            raise ZeroDivisionError(f"{self!r} is divided by 0")
+        return Expression("div", (self, divisor))
 
     def __rtruediv__(self, other: Number) -> Expression:
         return Expression("div", (lift(other), self))
@@ -104,7 +109,11 @@ class Expression:
     __hash__ = object.__hash__
 
     def __bool__(self) -> bool:
-        raise TypeError("a comparison of symbols has no truth value yet; choose with where(condition, a, b)")
+        what = "a comparison of symbols" if self.op.startswith("less") else "a symbol"
+        raise TypeError(
+            f"{what} has no truth value yet: choose with where(condition, a, b) in the place of if, and, or, "
+            "not; with maximum and minimum in that of max and min"
+        )
 
     def __repr__(self) -> str:
         if self.op == "symbol":
@@ -120,13 +129,41 @@ def symbol(name: str) -> Expression:
 
 
 def constant(value: Number) -> Expression:
-    """A fixed number."""
+    """A fixed number.
+
+    Raises:
+        ValueError: it is not finite.
+    """
+    if not math.isfinite(value):
+        raise ValueError(f"a number in a cell must be finite, got {value!r}")
     return Expression("constant", value=float(value))
 
 
 def lift(value: Expression | Number) -> Expression:
-    """The value itself if it is an expression, else a constant."""
-    return value if isinstance(value, Expression) else constant(value)
+    """The value itself if it is an expression, else a constant.
+
+    Raises:
+        TypeError: it is neither an expression nor a number.
+    """
+    if isinstance(value, Expression):
+        return value
+    if not isinstance(value, Real):
+        raise TypeError(f"a symbol or a number is needed here, got {_described(value)}")
+    return constant(float(value))
+
+
+def _described(value: object) -> str:
+    """What stands where a symbol should, and what to do."""
+    if isinstance(value, tuple | list) and any(isinstance(part, Expression) for part in value):
+        return (
+            f"a {type(value).__name__} of {len(value)}: normalise and product give tuples; unpack them: "
+            "(n,) = normalise(c)"
+        )
+    if isinstance(value, str):
+        return f"the text {value!r}: what a cell computes with is an argument of its function"
+    if hasattr(value, "shape"):
+        return f"a {type(value).__name__}: what a layer shall learn is an argument with a first value, a=0.1"
+    return repr(value)
 
 
 def exp(x: Expression | Number) -> Expression:
@@ -176,6 +213,8 @@ def minimum(a: Expression | Number, b: Expression | Number) -> Expression:
 
 def where(condition: Expression, a: Expression | Number, b: Expression | Number) -> Expression:
     """`a` where the comparison holds, else `b`; only the taken one gets the gradient."""
+    if not isinstance(condition, Expression):
+        raise TypeError(f"where takes a comparison first: where(c < 0, ..., ...), got {condition!r}")
     return Expression("where", (condition, lift(a), lift(b)))
 
 
@@ -184,11 +223,18 @@ def normalise(*parts: Expression) -> tuple[Expression, ...]:
 
     The mean and variance of layer normalisation (Ba, Kiros and Hinton 2016), without gain and bias.
     """
+    if not parts:
+        raise TypeError("normalise takes the parts to normalise: (n,) = normalise(c)")
     return _items(Expression("normalise", tuple(map(lift, parts))), len(parts))
 
 
 def product(parameter: str, *parts: Expression, blocks: int = 1) -> tuple[Expression, ...]:
     """The matrix parameter of that name times the parts, joined: as many row blocks as `blocks`."""
+    if not isinstance(parameter, str) or not parts or not isinstance(blocks, int) or blocks < 1:
+        raise TypeError(
+            "product takes the name of a matrix parameter, the parts and blocks=, how many results it gives: "
+            f"(a,) = product('weight_c', c); got {parameter!r}, {len(parts)} parts, blocks={blocks!r}"
+        )
     node = Expression("product", (symbol(parameter), *map(lift, parts)), value=float(blocks))
     return _items(node, blocks)
 

@@ -48,6 +48,9 @@ def get(name: str | Cell) -> Cell:
         return name
     if isinstance(name, str) and name in CELLS:
         return CELLS[name]
+    if callable(name):
+        called = getattr(name, "__name__", repr(name))
+        raise ConfigError(f"cell is {called}, which is no cell; decorate its function with @holdfast.cell")
     close = difflib.get_close_matches(str(name), CELLS, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     raise ConfigError(f"cell is {name!r}; it must be one of {', '.join(CELLS)}.{hint}")
