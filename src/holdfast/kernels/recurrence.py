@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Literal, Protocol, TypeGuard
 
@@ -285,34 +286,40 @@ def checked_reset(reset: Tensor, steps: int, batch: int) -> Tensor:
 class _Layer(Protocol):
     backend: str
 
-    def request(
-        self,
-        x: Tensor | PackedSequence,
-        *,
-        lengths: Tensor | None = None,
-        reset: Tensor | None = None,
-        return_trace: TraceWish = False,
-    ) -> Request: ...
+    @property
+    def request(self) -> Callable[..., Request]: ...
 
 
 def explain(
     layer: _Layer,
     x: Tensor | PackedSequence,
-    lengths: Tensor | None = None,
-    return_trace: TraceWish = False,
+    hx: States | None = None,
+    *,
+    lengths: Tensor | Sequence[int] | None = None,
     reset: Tensor | None = None,
+    return_trace: TraceWish = False,
 ) -> str:
     """Say which backend would run a call of the layer, and why not the others.
 
     Args:
-        layer: a `holdfast.LSTM`.
-        x: what it would be called with.
-        lengths: as in the call.
-        return_trace: as in the call.
-        reset: as in the call.
+        layer: a `holdfast.LSTM` or a `holdfast.LSTMCell`.
+        x: what it would be called with; the rest, too, is as in the call.
+        hx: the state that it starts from.
+        lengths: not of a cell.
+        reset: not of a cell.
+        return_trace: not of a cell.
 
     Returns:
         One line per backend, the chosen one first.
+
+    Raises:
+        InputError: another kind of layer, or what the call itself refuses.
     """
-    request = layer.request(x, lengths=lengths, reset=reset, return_trace=return_trace)
+    if not callable(getattr(layer, "request", None)):
+        got = f"{type(layer).__module__}.{type(layer).__qualname__}"
+        raise InputError(f"explain takes a holdfast.LSTM or a holdfast.LSTMCell, got a {got}")
+    asked = {"lengths": lengths, "reset": reset, "return_trace": return_trace or None}
+    request = layer.request(x, hx, **{name: given for name, given in asked.items() if given is not None})
+    if isinstance(request.x, Tensor):
+        _checked(request, request.x)
     return explanation(request, layer.backend)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import difflib
 import math
 import numbers
+import reprlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+from torch import Tensor
 
 from holdfast.cells import Cell
 from holdfast.errors import ConfigError
@@ -15,6 +18,28 @@ from holdfast.errors import ConfigError
 INITS = ("torch", "orthogonal", "chrono")
 
 Rates = tuple[float, float]
+
+
+def described(value: object) -> str:
+    """A value in an error message: of a tensor only its shape and type, of anything long only the start."""
+    if isinstance(value, Tensor):
+        return f"a tensor of shape {list(value.shape)} and {value.dtype}"
+    if isinstance(value, tuple | list) and any(isinstance(part, Tensor) for part in value):
+        return f"a {type(value).__name__} of tensors"
+    return _SHORT.repr(value)
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxother = _SHORT.maxstring = 80
+
+
+def refuse_unknown(kind: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """What Python says of keywords that a class does not take, with the one that may be meant."""
+    for name in given:
+        names = [*known, "input_size", "hidden_size", "device", "dtype"]
+        close = difflib.get_close_matches(name, names, n=1)
+        hint = f". Did you mean {close[0]!r}?" if close else ""
+        raise TypeError(f"{kind}.__init__() got an unexpected keyword argument {name!r}{hint}")
 
 
 def is_number(value: object) -> bool:
@@ -25,21 +50,21 @@ def is_number(value: object) -> bool:
 def flag(name: str, value: Any) -> bool:
     """The value, if it is True or False."""
     if not isinstance(value, bool):
-        raise ConfigError(f"{name} is {value!r}; it must be True or False")
+        raise ConfigError(f"{name} is {described(value)}; it must be True or False")
     return value
 
 
 def probability(name: str, value: Any) -> float:
     """The value as a float, if it lies in [0, 1)."""
     if not is_number(value) or not 0 <= value < 1:
-        raise ConfigError(f"{name} is {value!r}; it must be a probability, at least 0 and below 1")
+        raise ConfigError(f"{name} is {described(value)}; it must be a probability, at least 0 and below 1")
     return float(value)
 
 
 def weight_drop_rate(value: Any) -> float:
     """The value as a float, if it lies in [0, 1]."""
     if not is_number(value) or not 0 <= value <= 1:
-        raise ConfigError(f"weight_drop is {value!r}; it must be a probability, 0 to 1")
+        raise ConfigError(f"weight_drop is {described(value)}; it must be a probability, 0 to 1")
     return float(value)
 
 
@@ -60,7 +85,7 @@ def recurrent_dropout_rates(value: Any, cell: Cell) -> Rates:
         )
     if rates[0] and "g" not in cell.values:
         raise ConfigError(
-            f"recurrent_dropout is {value!r}, but the cell {cell.name!r} has no value g to drop: "
+            f"recurrent_dropout is {described(value)}, but the cell {cell.name!r} has no value g to drop: "
             "give {'h': p} for dropout of h"
         )
     return rates
@@ -73,10 +98,12 @@ def zoneout_rates(value: Any, cell: Cell) -> Rates:
         rate = probability("zoneout", value)
         return rate, rate if has_c else 0.0
     if len(value) != 2:
-        raise ConfigError(f"zoneout is {value!r}; it must be one probability, or two: (h, c)")
+        raise ConfigError(f"zoneout is {described(value)}; it must be one probability, or two: (h, c)")
     rates = probability("zoneout of h", value[0]), probability("zoneout of c", value[1])
     if rates[1] and not has_c:
-        raise ConfigError(f"zoneout is {value!r}, but the cell {cell.name!r} has no c: give one number")
+        raise ConfigError(
+            f"zoneout is {described(value)}, but the cell {cell.name!r} has no c: give one number"
+        )
     return rates
 
 
@@ -85,9 +112,11 @@ def clip_limit(value: Any, cell: Cell) -> float | None:
     if value is None:
         return None
     if not is_number(value) or value <= 0:
-        raise ConfigError(f"cell_clip is {value!r}; it must be a number above 0, or None for no limit")
+        raise ConfigError(
+            f"cell_clip is {described(value)}; it must be a number above 0, or None for no limit"
+        )
     if "c" not in cell.states:
-        raise ConfigError(f"cell_clip is {value!r}, but the cell {cell.name!r} has no c to clip")
+        raise ConfigError(f"cell_clip is {described(value)}, but the cell {cell.name!r} has no c to clip")
     return float(value)
 
 
@@ -96,27 +125,30 @@ def check_first_values(init: Any, max_lag: Any, forget_bias: Any, cell: Cell, bi
     if init not in INITS:
         close = difflib.get_close_matches(str(init), INITS, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise ConfigError(f"init is {init!r}; it must be one of {', '.join(INITS)}.{hint}")
+        raise ConfigError(f"init is {described(init)}; it must be one of {', '.join(INITS)}.{hint}")
     if init != "chrono" and max_lag is not None:
-        raise ConfigError(f"max_lag is {max_lag!r}, which only init='chrono' takes; init is {init!r}")
+        raise ConfigError(
+            f"max_lag is {described(max_lag)}, which only init='chrono' takes; init is {described(init)}"
+        )
     if init == "chrono":
         if not is_number(max_lag) or max_lag < 2:
             raise ConfigError(
-                f"max_lag is {max_lag!r}; init='chrono' needs the number of steps, 2 or more, over which the "
-                "layer should remember"
+                f"max_lag is {described(max_lag)}; init='chrono' needs the number of steps, 2 or more, over "
+                "which the layer should remember"
             )
         _check_forget_rows("init='chrono'", cell, bias)
     if forget_bias is None:
         return
     if not is_number(forget_bias):
         raise ConfigError(
-            f"forget_bias is {forget_bias!r}; it must be a number, or None to leave it as init does"
+            f"forget_bias is {described(forget_bias)}; it must be a number, or None to leave it as init does"
         )
     if init == "chrono":
         raise ConfigError(
-            f"forget_bias is {forget_bias!r}, but init='chrono' sets that bias: leave one of them out"
+            f"forget_bias is {described(forget_bias)}, but init='chrono' sets that bias: "
+            "leave one of them out"
         )
-    _check_forget_rows(f"forget_bias={forget_bias!r}", cell, bias)
+    _check_forget_rows(f"forget_bias={described(forget_bias)}", cell, bias)
 
 
 def _check_forget_rows(asked: str, cell: Cell, bias: bool) -> None:
@@ -134,7 +166,7 @@ def check_dropout(dropout: Any, num_layers: int) -> None:
     if not number or not 0 <= dropout <= 1:
         raise ValueError(
             "dropout should be a number in range [0, 1] representing the probability of an element being "
-            f"zeroed, got {dropout!r}"
+            f"zeroed, got {described(dropout)}"
         )
     if dropout > 0 and num_layers == 1:
         warnings.warn(

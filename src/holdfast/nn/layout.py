@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from holdfast.errors import InputError
+from holdfast.nn.keywords import described
 
 Lengths = Tensor | Sequence[int]
 Resets = Tensor | Sequence[Sequence[bool]] | Sequence[bool]
@@ -81,4 +82,4 @@ def _as_tensor(given: Any, wanted: str) -> Tensor:
     try:
         return torch.as_tensor(given)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"{wanted}, got {given!r}") from error
+        raise InputError(f"{wanted}, got {described(given)}") from error

@@ -11,12 +11,18 @@ from torch.nn.utils.rnn import PackedSequence
 from holdfast.errors import ConfigError, InputError
 from holdfast.kernels import Request, Result, Weights, recurrence
 from holdfast.nn import convert
+from holdfast.nn.keywords import described
 from holdfast.nn.layout import Layout, Lengths, Resets, States, as_lengths, as_reset
-from holdfast.nn.modified import draw_seed
+from holdfast.nn.modified import draw_seed, refuse_recorded
 from holdfast.nn.recurrent import Recurrent
 from holdfast.nn.trace import Trace
 
 Traced = bool | Literal["gradients"]
+
+_NOT_EAGER = (
+    "return_trace='gradients' is for eager calls, since compilers and torch.func take no tensors that "
+    "backward fills: ask for True here"
+)
 
 
 class _Call(NamedTuple):
@@ -109,24 +115,32 @@ class LSTM(Recurrent):
             return_trace: also return what happened inside; `"gradients"` to have its gradients after
                 `backward` too.
             generator: what draws the seed of the masks of `zoneout` and `recurrent_dropout`; PyTorch's
-                default one when None.
+                default one when None. `dropout` and `weight_drop` always draw from the latter.
             weights: the parameters to run with, `self.drawn_weights()` when None; calls that are given the
                 same ones share the mask of `weight_drop`.
 
         Returns:
             `(output, state)` or `(output, state, trace)`. The output is `[T, B, D*(P or H)]` in the layout of
-            `input` (packed if it was). The state is a tuple shaped like the one given, `State(h, c)` for
-            cells with c. The trace maps each named value of the cell (`i f g o c h`) to
+            `input` (packed if it was). The state is a tuple shaped like the one given: the named
+            tuple `State(h, c)` for cells whose states are just these, else a plain one in the order of
+            `cell.states`. The trace maps each named value of the cell (`i f g o c h`) to
             `[L, D, T, B, width]`, or `[L, D, B, T, width]` with `batch_first`, in time order for both
             directions and zero in padding; the states carry gradients, the other values are detached.
 
         Raises:
             ValueError, RuntimeError: what `torch.nn.LSTM` refuses: shapes, types, T = 0.
-            InputError: lengths or reset that do not fit.
+            InputError: lengths, reset, weights or a generator that do not fit; a generator or
+                `return_trace="gradients"` under a compiler, the latter also under `torch.func`.
             BackendError: the layer's `backend` cannot run this call.
         """
         if not isinstance(return_trace, bool) and return_trace != "gradients":
-            raise InputError(f"return_trace is {return_trace!r}; it must be False, True or 'gradients'")
+            raise InputError(
+                f"return_trace is {described(return_trace)}; it must be False, True or 'gradients'"
+            )
+        if return_trace == "gradients":
+            refuse_recorded(_NOT_EAGER)
+            if torch._C._are_functorch_transforms_active():
+                raise InputError(_NOT_EAGER)
         call = self._entering(input, hx, lengths, reset)
         result = self._run(call, weights, generator, return_trace)
         output, final = call.layout.output(result.output), call.layout.state(result.state)
@@ -135,12 +149,25 @@ class LSTM(Recurrent):
         values = {name: call.layout.trace(value) for name, value in result.trace.items()}
         return output, final, Trace(values, result.taps, call.layout)
 
-    def step(self, x: Tensor, state: States | None = None) -> tuple[Tensor, States]:
-        """Run one frame, as in a stream: the same numbers as a call over the whole sequence.
+    def step(
+        self,
+        x: Tensor,
+        state: States | None = None,
+        *,
+        weights: Weights | None = None,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Tensor, States]:
+        """Run one frame, as in a stream.
+
+        Step by step gives the numbers of a call over the whole sequence in evaluation, and in training where
+        nothing is dropped: each step draws new masks, also those that a call keeps for a whole sequence. The
+        mask of `weight_drop` is shared by steps that are given the same `weights`.
 
         Args:
             x: `[B, I]`, or `[I]` for one sequence.
             state: what the step starts from, as `hx` of a call; None at the start of a sequence.
+            weights: as in a call.
+            generator: as in a call.
 
         Returns:
             The output `[B, P or H]` (`[P or H]`), and the state to give to the next step.
@@ -148,6 +175,7 @@ class LSTM(Recurrent):
         Raises:
             ConfigError: the layer is bidirectional; its reverse direction needs the end of the sequence.
             ValueError, RuntimeError: shapes and types that do not fit.
+            InputError: weights or a generator that do not fit.
         """
         if self.bidirectional:
             raise ConfigError(
@@ -157,7 +185,7 @@ class LSTM(Recurrent):
             raise ValueError(f"LSTM.step: Expected input to be 1D or 2D, got {x.dim()}D instead")
         layout = Layout(batched=x.dim() == 2, batch_first=False)
         call = self._dense(layout.entering(x.unsqueeze(0)), state, None, None, layout)
-        result = self._run(call, None, None, False)
+        result = self._run(call, weights, generator, False)
         return cast(Tensor, layout.output(result.output))[0], layout.state(result.state)
 
     @classmethod
@@ -188,13 +216,14 @@ class LSTM(Recurrent):
     def request(
         self,
         x: Tensor | PackedSequence,
+        hx: States | None = None,
         *,
         lengths: Lengths | None = None,
         reset: Resets | None = None,
         return_trace: Traced = False,
     ) -> Request:
         """What a call of the layer asks of a backend; for `holdfast.explain`. It draws no random number."""
-        call = self._entering(x, None, lengths, reset)
+        call = self._entering(x, hx, lengths, reset)
         cell = self._current_cell
         return Request(
             cell,
@@ -217,7 +246,7 @@ class LSTM(Recurrent):
         return recurrence(
             cell,
             call.x,
-            self.drawn_weights() if weights is None else weights,
+            self._checked_weights(weights),
             call.state,
             call.lengths,
             call.reset,
@@ -240,6 +269,10 @@ class LSTM(Recurrent):
         if isinstance(x, PackedSequence):
             layout, batch = Layout(True, self.batch_first), int(x.batch_sizes[0])
             self._check_features(x.data, dimensions=2)
+            if lengths is not None:
+                raise InputError(
+                    "got lengths together with a packed sequence, which carries its own; give one of them"
+                )
             state = self._started(self._checked_state(state, layout), batch)
             resets = as_reset(reset, len(x.batch_sizes), batch, layout)
             return _Call(x, state, as_lengths(lengths), resets, layout)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Never, Self
 
 import torch
 from torch import Tensor, nn
 
 from holdfast.cells import Cell
-from holdfast.kernels import Weights, recurrence
+from holdfast.errors import InputError
+from holdfast.kernels import Request, Weights, recurrence
 from holdfast.nn import convert, keywords
 from holdfast.nn.initialise import initialise
 from holdfast.nn.layout import States
@@ -69,7 +70,9 @@ class LSTMCell(Modified):
         init: str = "torch",
         max_lag: float | None = None,
         backend: str = "auto",
+        **unknown: Never,
     ) -> None:
+        keywords.refuse_unknown(type(self).__name__, unknown, self._plain)
         keywords.check_type("bias", bias, bool)
         for name, size in (("input_size", input_size), ("hidden_size", hidden_size)):
             keywords.check_type(name, size, int)
@@ -114,40 +117,52 @@ class LSTMCell(Modified):
                 cell; zeros when None.
 
         Returns:
-            The state after the step, a tuple like `hx`: `State(h, c)` for cells with c.
+            The state after the step, a tuple like `hx`: the named tuple `State(h, c)` for cells with just
+            these states, else a plain one in the order of `cell.states`.
 
         Raises:
             ValueError, RuntimeError: what `torch.nn.LSTMCell` refuses.
             InputError: an `hx` with another number of tensors than the cell has states.
             BackendError: the cell's `backend` cannot run it.
         """
+        x, state = self._entering(input, hx)
+        cell = self._current_cell
+        result = recurrence(
+            cell, x, self.weights(), state, seed=draw_seed(cell, None), as_cell=True, backend=self.backend
+        )
+        final = [part[0] if input.dim() == 2 else part[0, 0] for part in result.state]
+        if input.device.type == "cpu" and torch.is_autocast_enabled("cpu") and "c" in cell.states:
+            # There PyTorch's cell casts the products only, and leaves the rest to promotion by the old c.
+            old = input if state is None else state[cell.states.index("c")]
+            final = [part.to(torch.promote_types(part.dtype, old.dtype)) for part in final]
+        return type(result.state)(*final) if hasattr(result.state, "_fields") else tuple(final)
+
+    def request(self, x: Tensor, hx: States | None = None, **others: object) -> Request:
+        """What a call asks of a backend; for `holdfast.explain`. It draws no random number.
+
+        Raises:
+            InputError: lengths, reset or a trace, which a single cell does not take.
+        """
+        for name in others:
+            raise InputError(f"{name} is for sequences, but an LSTMCell runs one step: leave it out")
+        x, state = self._entering(x, hx)
+        cell = self._current_cell
+        seed = torch.zeros((), dtype=torch.int64) if cell.draws else None
+        return Request(cell, x, self.weights(), state, seed=seed, as_cell=True)
+
+    def _entering(self, input: Tensor, hx: States | None) -> tuple[Tensor, States | None]:
+        """Input and state `[1, B, ...]`, checked as PyTorch's cell checks them."""
         if input.dim() not in (1, 2):
             raise ValueError(f"LSTMCell: Expected input to be 1D or 2D, got {input.dim()}D instead")
         state = None if hx is None else self._checked_parts(hx)
         for index, part in enumerate(state or ()):
             if part.dim() not in (1, 2):
                 raise ValueError(f"LSTMCell: Expected hx[{index}] to be 1D or 2D, got {part.dim()}D instead")
-        batched = input.dim() == 2
-        if not batched:
+        if input.dim() == 1:
             input = input.unsqueeze(0)
             state = state and tuple(part.unsqueeze(0) for part in state)
         self._check(input, state)
-        cell = self._current_cell
-        result = recurrence(
-            cell,
-            input.unsqueeze(0),
-            self.weights(),
-            state and tuple(part.unsqueeze(0) for part in state),
-            seed=draw_seed(cell, None),
-            as_cell=True,
-            backend=self.backend,
-        )
-        final = [part[0] if batched else part[0, 0] for part in result.state]
-        if input.device.type == "cpu" and torch.is_autocast_enabled("cpu") and "c" in cell.states:
-            # There PyTorch's cell casts the products only, and leaves the rest to promotion by the old c.
-            old = input if state is None else state[cell.states.index("c")]
-            final = [part.to(torch.promote_types(part.dtype, old.dtype)) for part in final]
-        return type(result.state)(*final) if hasattr(result.state, "_fields") else tuple(final)
+        return input.unsqueeze(0), state and tuple(part.unsqueeze(0) for part in state)
 
     def _check(self, x: Tensor, state: States | None) -> None:
         """In PyTorch's words; the state is batched."""

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.cells import Cell, get, modifiers
-from holdfast.errors import InputError
+from holdfast.errors import ConfigError, InputError
 from holdfast.kernels.choose import check_name
+from holdfast.kernels.interface import being_recorded
 from holdfast.nn import keywords
 
 States = tuple[Tensor, ...]
@@ -44,14 +45,32 @@ class Modified(nn.Module):
         backend: str,
     ) -> None:
         super().__init__()
-        self.cell = get(cell)
-        self.backend = check_name(backend)
+        self._cell = get(cell)
+        self.backend = backend
         self._recurrent_dropout: float | dict[str, float] = 0.0
         self._zoneout: float | tuple[float, float] = 0.0
         self._cell_clip: float | None = None
         self.recurrent_dropout = recurrent_dropout
         self.zoneout = zoneout
         self.cell_clip = cell_clip
+
+    @property
+    def cell(self) -> Cell:
+        """The equations; fixed when the module is made, since its parameters follow from them."""
+        return self._cell
+
+    @cell.setter
+    def cell(self, value: object) -> None:
+        raise fixed(self, "cell", value)
+
+    @property
+    def backend(self) -> str:
+        """`"auto"`, or the backend that must run every call."""
+        return self._backend
+
+    @backend.setter
+    def backend(self, value: str) -> None:
+        self._backend = check_name(value)
 
     def _set_first_values(
         self, init: str, max_lag: float | None, forget_bias: float | None, *, bias: bool
@@ -125,10 +144,30 @@ class Modified(nn.Module):
         names = self.cell.states
         if not isinstance(state, tuple | list) or len(state) != len(names):
             got = f"{len(state)} tensors" if isinstance(state, tuple | list) else type(state).__name__
-            raise InputError(
-                f"the state of the cell {self.cell.name!r} is the tuple ({', '.join(names)},), got {got}"
-            )
+            wanted = f"({names[0]},)" if len(names) == 1 else f"({', '.join(names)})"
+            raise InputError(f"the state of the cell {self.cell.name!r} is the tuple {wanted}, got {got}")
         return tuple(state)
+
+
+def fixed(module: nn.Module, name: str, value: object) -> ConfigError:
+    """The error of an assignment to what a module cannot change any more."""
+    kind, wanted = type(module).__name__, keywords.described(value)
+    return ConfigError(
+        f"{name} is fixed when the {kind} is made: make a new one with {name}={wanted} instead"
+    )
+
+
+def refuse_recorded(message: str) -> None:
+    """Keep out of graphs what no graph can hold.
+
+    Raises:
+        InputError: with the message, if the call is exported or traced. `torch.compile` says it with
+            `fullgraph=True`; else it breaks its graph here, and the call runs eagerly.
+    """
+    if torch.compiler.is_dynamo_compiling():
+        torch._dynamo.graph_break(msg=message)
+    elif being_recorded():
+        raise InputError(message)
 
 
 def draw_seed(cell: Cell, generator: torch.Generator | None) -> Tensor | None:
@@ -137,9 +176,11 @@ def draw_seed(cell: Cell, generator: torch.Generator | None) -> Tensor | None:
     Raises:
         InputError: the generator is none.
     """
+    if not isinstance(generator, torch.Generator | None):
+        raise InputError(f"generator must be a torch.Generator or None, got {keywords.described(generator)}")
     if not cell.draws:
         return None
-    if not isinstance(generator, torch.Generator | None):
-        raise InputError(f"generator must be a torch.Generator or None, got {generator!r}")
+    if generator is not None:
+        refuse_recorded("generator is for eager calls: leave it out here, and use torch.manual_seed")
     device = "cpu" if generator is None else generator.device
     return torch.randint(0, 2**63 - 1, (), dtype=torch.int64, generator=generator, device=device)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
-from typing import Any
+from typing import Any, Never
 
 import torch
 from torch import Tensor, nn
@@ -12,10 +12,11 @@ from torch.nn import functional
 from torch.nn.utils.parametrize import is_parametrized
 
 from holdfast.cells import Cell
+from holdfast.errors import InputError
 from holdfast.kernels import Weights
 from holdfast.nn import keywords
 from holdfast.nn.initialise import initialise
-from holdfast.nn.modified import Modified
+from holdfast.nn.modified import Modified, fixed
 
 
 class Recurrent(Modified):
@@ -62,7 +63,9 @@ class Recurrent(Modified):
         learn_initial_state: bool = False,
         residual: bool = False,
         backend: str = "auto",
+        **unknown: Never,
     ) -> None:
+        keywords.refuse_unknown(type(self).__name__, unknown, self._plain)
         keywords.check_dropout(dropout, num_layers)
         for name, value, wanted in (("bias", bias, bool), ("batch_first", batch_first, bool)):
             keywords.check_type(name, value, wanted)
@@ -79,9 +82,9 @@ class Recurrent(Modified):
             cell, recurrent_dropout=recurrent_dropout, zoneout=zoneout, cell_clip=cell_clip, backend=backend
         )
         self._set_first_values(init, max_lag, forget_bias, bias=bias)
-        self.weight_drop = keywords.weight_drop_rate(weight_drop)
-        self.learn_initial_state = keywords.flag("learn_initial_state", learn_initial_state)
-        self.residual = keywords.flag("residual", residual)
+        self.weight_drop = weight_drop
+        self._learn_initial_state = keywords.flag("learn_initial_state", learn_initial_state)
+        self.residual = residual
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.num_layers = num_layers
@@ -94,6 +97,33 @@ class Recurrent(Modified):
             self.register_parameter(name, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
         self.flatten_parameters()
         self.reset_parameters()
+
+    @property
+    def weight_drop(self) -> float:
+        """The probability of zeroing a recurrent weight."""
+        return self._weight_drop
+
+    @weight_drop.setter
+    def weight_drop(self, value: float) -> None:
+        self._weight_drop = keywords.weight_drop_rate(value)
+
+    @property
+    def residual(self) -> bool:
+        """Whether each layer after the first adds its input to its output."""
+        return self._residual
+
+    @residual.setter
+    def residual(self, value: bool) -> None:
+        self._residual = keywords.flag("residual", value)
+
+    @property
+    def learn_initial_state(self) -> bool:
+        """Whether the initial state is learnt; fixed when the layer is made, as it has parameters."""
+        return self._learn_initial_state
+
+    @learn_initial_state.setter
+    def learn_initial_state(self, value: object) -> None:
+        raise fixed(self, "learn_initial_state", value)
 
     @property
     def directions(self) -> int:
@@ -122,22 +152,28 @@ class Recurrent(Modified):
 
     def _shapes(self) -> Iterator[tuple[str, tuple[int, ...]]]:
         """Each parameter's name and shape, in the order of registration."""
-        rows = len(self.cell.gates) * self.hidden_size
-        for layer, suffix in self._suffixes():
-            entering = self.input_size if layer == 0 else self.width * self.directions
-            shapes = {
-                "weight_ih": (rows, entering),
-                "weight_hh": (rows, self.width),
-                "bias_ih": (rows,),
-                "bias_hh": (rows,),
-                "weight_hr": (self.proj_size, self.hidden_size),
-            }
-            yield from ((name + suffix, shapes[name]) for name in self._matrices)
-        for _, suffix in self._suffixes():
-            yield from ((own.name + suffix, own.shape(self.hidden_size)) for own in self.cell.parameters)
+        own = [name for name in self._shapes_in(0) if name not in self._matrices]
+        for names in (self._matrices, own):
+            for layer, suffix in self._suffixes():
+                shapes = self._shapes_in(layer)
+                yield from ((name + suffix, shapes[name]) for name in names)
         if self.learn_initial_state:
             runs = self.num_layers * self.directions
             yield from ((f"initial_{name}", (runs, self._state_width(name))) for name in self.cell.states)
+
+    def _shapes_in(self, layer: int) -> dict[str, tuple[int, ...]]:
+        """What the kernels take for one layer and direction: each name without suffix, and its shape."""
+        rows = len(self.cell.gates) * self.hidden_size
+        entering = self.input_size if layer == 0 else self.width * self.directions
+        shapes: dict[str, tuple[int, ...]] = {
+            "weight_ih": (rows, entering),
+            "weight_hh": (rows, self.width),
+            "bias_ih": (rows,),
+            "bias_hh": (rows,),
+            "weight_hr": (self.proj_size, self.hidden_size),
+        }
+        own = {parameter.name: parameter.shape(self.hidden_size) for parameter in self.cell.parameters}
+        return {name: shapes[name] for name in self._matrices} | own
 
     @property
     def all_weights(self) -> list[list[Tensor]]:
@@ -156,7 +192,7 @@ class Recurrent(Modified):
 
     def weights(self) -> Weights:
         """The parameters as the kernels take them: per layer, per direction, by name without suffix."""
-        names = [*self._matrices, *(own.name for own in self.cell.parameters)]
+        names = list(self._shapes_in(0))
         flat = [{name: getattr(self, name + suffix) for name in names} for _, suffix in self._suffixes()]
         return [flat[start : start + self.directions] for start in range(0, len(flat), self.directions)]
 
@@ -171,6 +207,27 @@ class Recurrent(Modified):
             ]
             for directions in self.weights()
         ]
+
+    def _checked_weights(self, weights: Weights | None) -> Weights:
+        """Given weights, if they are those of such a layer; `drawn_weights()` for None.
+
+        Raises:
+            InputError: another number of layers or directions, other names or shapes.
+        """
+        if weights is None:
+            return self.drawn_weights()
+        if not _is_list_of(weights, self.num_layers) or not all(
+            _is_list_of(directions, self.directions) for directions in weights
+        ):
+            raise InputError(
+                f"weights must be {self.num_layers} lists (layers) of {self.directions} dicts (directions), "
+                f"as drawn_weights() gives them; got {_nesting(weights)}"
+            )
+        for layer, directions in enumerate(weights):
+            shapes = self._shapes_in(layer)
+            for direction, own in enumerate(directions):
+                _check_shapes(f"weights[{layer}][{direction}]", own, shapes)
+        return weights
 
     def _learnt_state(self) -> tuple[Tensor, ...] | None:
         """The learnt initial state, `[L*D, width]` per state of the cell; None where it is not learnt."""
@@ -216,6 +273,36 @@ class Recurrent(Modified):
     def extra_repr(self) -> str:
         shown = [f"{name}={value!r}" for name, value in self._differences().items()]
         return ", ".join([str(self.input_size), str(self.hidden_size), *shown])
+
+
+def _is_list_of(given: object, count: int) -> bool:
+    return isinstance(given, list | tuple) and len(given) == count
+
+
+def _nesting(given: object) -> str:
+    """How a wrong `weights=` is nested, in a few words."""
+    if not isinstance(given, list | tuple) or not given:
+        return keywords.described(given)
+    inner = [len(part) if isinstance(part, list | tuple) else type(part).__name__ for part in given]
+    return f"a {type(given).__name__} of {len(given)}, in which: {inner}"
+
+
+def _check_shapes(place: str, given: object, wanted: Mapping[str, tuple[int, ...]]) -> None:
+    """Whether the names and shapes in one layer and direction are the wanted ones."""
+    if not isinstance(given, Mapping):
+        raise InputError(f"{place} must be a dict of tensors by name, got {keywords.described(given)}")
+    if given.keys() != wanted.keys():
+        raise InputError(
+            f"{place} must have the names {', '.join(wanted)}; it has {', '.join(map(str, given))}"
+        )
+    for name, shape in wanted.items():
+        value = given[name]
+        if not isinstance(value, Tensor):
+            raise InputError(f"{place}[{name!r}] must be a tensor, got {keywords.described(value)}")
+        if value.shape != shape:
+            raise InputError(
+                f"{place}[{name!r}] must have the shape {list(shape)} in this layer, got {list(value.shape)}"
+            )
 
 
 _CUDNN_MODES = {"rnn": 1, "lstm": 2}

@@ -13,6 +13,12 @@ from holdfast.errors import InputError
 from holdfast.nn.layout import Layout
 
 
+class UnknownValueError(InputError, KeyError):
+    """A trace was asked for a value that the cell does not name."""
+
+    __str__ = Exception.__str__  # KeyError would quote the message
+
+
 class Trace(dict[str, Tensor]):
     """Each named value of a call: `[L, D, T, B, width]` in the caller's layout, see `LSTM.forward`.
 
@@ -32,30 +38,44 @@ class Trace(dict[str, Tensor]):
         self._taps = taps
         self._layout = layout
 
+    def __missing__(self, name: str) -> Tensor:
+        raise UnknownValueError(f"the trace has no value {name!r}; it has {', '.join(self) or 'none'}")
+
+    def __repr__(self) -> str:
+        shapes = (f"{name}: {list(value.shape)}" for name, value in self.items())
+        return f"Trace({', '.join(shapes)})"
+
     @property
-    def gradients(self) -> dict[str, Tensor]:
-        """The gradient of the loss, after `backward`: a dict shaped as the trace.
+    def gradients(self) -> Trace:
+        """The gradient of the loss, after `backward`: shaped as the trace.
 
         For each gate that to its pre-activation; for h and c that to the value itself over all its later
         uses. Zero in padding. Several calls of `backward` add up, as in `Tensor.grad`.
 
         Raises:
-            InputError: the call was not made with `return_trace="gradients"`, or no gradient has come yet.
+            InputError: the call was not made with `return_trace="gradients"`, or under `torch.no_grad`, or no
+                gradient has come yet.
         """
         if self._taps is None or self._layout is None:
             raise InputError('this trace has no gradients: call the layer with return_trace="gradients"')
+        if not any(tap.requires_grad for tap in self._taps.values()):
+            raise InputError(
+                "this trace has no gradients: the call was made under torch.no_grad or inference_mode; "
+                "make it outside of them"
+            )
         arrived = {name: tap.grad for name, tap in self._taps.items()}
         if all(gradient is None for gradient in arrived.values()):
             raise InputError(
                 "the gradients of this trace are not there yet: call backward() on a loss of this call's "
                 "output first (torch.autograd.grad leaves none)"
             )
-        return {
+        gradients = {
             name: self._layout.trace(
                 torch.zeros_like(tap) if (gradient := arrived[name]) is None else gradient
             )
             for name, tap in self._taps.items()
         }
+        return Trace(gradients)
 
 
 def _flatten(trace: Trace) -> tuple[list[Any], list[str]]:

@@ -142,8 +142,8 @@ def test_lengths_need_a_batch_that_is_not_packed() -> None:
 @pytest.mark.parametrize(
     ("cell", "state", "message"),
     [
-        ("lstm", torch.zeros(1, B, H), r"\(h, c,\), got Tensor"),
-        ("lstm", (torch.zeros(1, B, H),), r"\(h, c,\), got 1 tensors"),
+        ("lstm", torch.zeros(1, B, H), r"\(h, c\), got Tensor"),
+        ("lstm", (torch.zeros(1, B, H),), r"\(h, c\), got 1 tensors"),
         ("rnn", torch.zeros(1, B, H), r"\(h,\), got Tensor"),
         ("rnn", (torch.zeros(1, B, H),) * 2, r"\(h,\), got 2 tensors"),
     ],

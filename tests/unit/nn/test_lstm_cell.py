@@ -162,8 +162,8 @@ def test_another_dtype_is_refused() -> None:
 @pytest.mark.parametrize(
     ("cell", "state", "message"),
     [
-        ("lstm", torch.zeros(B, H), r"\(h, c,\), got Tensor"),
-        ("lstm", (torch.zeros(B, H),), r"\(h, c,\), got 1 tensors"),
+        ("lstm", torch.zeros(B, H), r"\(h, c\), got Tensor"),
+        ("lstm", (torch.zeros(B, H),), r"\(h, c\), got 1 tensors"),
         ("rnn", (torch.zeros(B, H),) * 2, r"\(h,\), got 2 tensors"),
     ],
 )
