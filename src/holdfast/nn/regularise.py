@@ -11,6 +11,8 @@ class LockedDropout(nn.Module):
     Gal & Ghahramani 2016, *A Theoretically Grounded Application of Dropout in Recurrent Neural Networks*;
     placed between layers as in AWD-LSTM (Merity et al. 2018).
 
+    Time is the first axis, `[T, B, I]`: a batch-first x would get one mask for the batch, new in each step.
+
     Args:
         p: probability of dropping a feature for the whole sequence.
     """
@@ -20,7 +22,7 @@ class LockedDropout(nn.Module):
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
-        """x `[T, B, F]` with features dropped, the rest scaled by 1 / (1 - p); x itself at evaluation."""
+        """x `[T, B, I]` with features dropped, the rest scaled by 1 / (1 - p); x itself at evaluation."""
         if not self.training or self.p == 0:
             return x
         mask = x.new_empty(1, *x.shape[1:]).bernoulli_(1 - self.p).div_(1 - self.p)

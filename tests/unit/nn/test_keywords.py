@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from typing import Any
 
 import pytest
@@ -10,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.cells import CELLS
-from holdfast.errors import ConfigError
+from holdfast.errors import ConfigError, InputError
 from holdfast.nn.lstm import LSTM
 from holdfast.nn.lstm_cell import LSTMCell
 
+X = torch.zeros(6, 3, 4)
 NOT_NUMBERS: list[Any] = [
     "0.5",
     None,
@@ -148,3 +151,90 @@ def test_extra_repr_shows_exactly_what_differs_from_the_plain_layer(options: dic
         mine, other = getattr(layer, name), getattr(again, name)
         assert mine == other, name
         assert (f" {name}=" in shown) == ((mine.name if name == "cell" else mine) != LSTM._plain[name]), name
+
+
+@pytest.mark.parametrize("kind", [LSTM, LSTMCell])
+def test_an_unknown_keyword_names_the_class_and_what_may_be_meant(kind: Any) -> None:
+    said = rf"^{kind.__name__}.__init__\(\) got an unexpected keyword argument "
+    with pytest.raises(TypeError, match=said + r"'zone_out'. Did you mean 'zoneout'\?$"):
+        kind(4, 5, zone_out=0.1)
+    with pytest.raises(TypeError, match=said + "'q'$"):
+        kind(4, 5, q=1)
+
+
+@pytest.mark.parametrize("kind", [LSTM, LSTMCell])
+def test_a_message_shows_no_tensor(kind: Any) -> None:
+    check_one_line(
+        kind, {"zoneout": torch.ones(50, 50)}, r"zoneout is a tensor of shape \[50, 50\] and torch.float32;"
+    )
+    with pytest.raises(ConfigError, match="zoneout is a tuple of tensors"):
+        kind(4, 5, zoneout=(torch.ones(50, 50),) * 3)
+
+
+def test_lengths_and_resets_in_a_message_show_no_tensor() -> None:
+    layer, x = LSTM(4, 5), torch.zeros(6, 3, 4)
+    for name in ("lengths", "reset"):
+        with pytest.raises(InputError, match=f"{name} must be .* got a tuple of tensors$"):
+            layer(x, **{name: (x, x)})
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value"),
+    [
+        (LSTM, "cell", "peephole"),
+        (LSTMCell, "cell", "peephole"),
+        (LSTM, "learn_initial_state", True),
+    ],
+)
+def test_what_decides_the_parameters_cannot_be_assigned_later(kind: Any, name: str, value: Any) -> None:
+    layer = kind(4, 5)
+    before = repr(layer), getattr(layer, name)
+    with pytest.raises(
+        ConfigError, match=f"^{name} is fixed when the {kind.__name__} is made: make a new one"
+    ):
+        setattr(layer, name, value)
+    assert (repr(layer), getattr(layer, name)) == before
+
+
+@pytest.mark.parametrize(("name", "value"), [("residual", 1), ("weight_drop", 2), ("backend", "gpu")])
+def test_what_can_be_assigned_later_is_checked(name: str, value: Any) -> None:
+    layer = LSTM(4, 5)
+    with pytest.raises(ConfigError, match=f"^{name} is "):
+        setattr(layer, name, value)
+
+
+def test_a_residual_connection_can_be_assigned_later() -> None:
+    layer, x = LSTM(4, 5, 2), torch.randn(6, 3, 4)
+    plain = layer(x)[0]
+    layer.residual = True
+    assert not torch.equal(layer(x)[0], plain)
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda module: pickle.loads(pickle.dumps(module))])
+def test_the_keywords_survive_copies(duplicate: Any) -> None:
+    layer = LSTM(4, 5, 2, cell="peephole", weight_drop=0.2, residual=True, learn_initial_state=True)
+    again, empty = duplicate(layer), LSTM.__new__(LSTM)
+    empty.__setstate__(layer.__getstate__())
+    for made in (again, empty):
+        assert repr(made) == repr(layer)
+        assert torch.equal(made.eval()(X)[0], layer.eval()(X)[0])
+
+
+@pytest.mark.parametrize("zoneout", [0.0, 0.1])
+@pytest.mark.parametrize("given", [3, "cpu", torch.zeros(50, 50)])
+def test_a_generator_of_another_kind_is_refused_always(zoneout: float, given: Any) -> None:
+    layer = LSTM(4, 5, zoneout=zoneout)
+    for call in (layer, lambda x, generator: layer.step(x[0], generator=generator)):
+        with pytest.raises(InputError, match=r"generator must be a torch.Generator or None, got ") as caught:
+            call(X, generator=given)
+        assert len(str(caught.value)) < 120
+
+
+def test_steps_with_equal_generators_draw_the_same_masks() -> None:
+    layer = LSTM(4, 5, zoneout=0.5)
+    state = (torch.randn(1, 3, 5), torch.randn(1, 3, 5))
+    first, again, other = (
+        layer.step(X[0], state, generator=torch.Generator().manual_seed(seed))[0] for seed in (3, 3, 4)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)

@@ -172,3 +172,29 @@ def test_a_trace_is_a_dict_that_copies_and_that_torch_looks_into(duplicate: Any)
     leaves, spec = _pytree.tree_flatten(trace)
     assert [float(leaf.sum()) for leaf in leaves] == [2.0, 0.0]
     assert type(_pytree.tree_unflatten(leaves, spec)) is Trace
+
+
+def test_a_trace_says_what_it_has_and_shows_its_shapes() -> None:
+    output, _, trace = double_layer()(draw(T, B, I), return_trace="gradients")
+    with pytest.raises(KeyError, match=r"^the trace has no value 'forget'; it has i, f, g, o, c, h$"):
+        trace["forget"]
+    assert trace.get("forget") is None
+    assert "forget" not in trace
+    assert repr(Trace({"h": torch.ones(2, 3)})) == "Trace(h: [2, 3])"
+    output.sum().backward()
+    with pytest.raises(KeyError, match="the trace has no value 'forget'; it has i, f, g, o, h, c"):
+        trace.gradients["forget"]
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_a_call_without_gradients_says_why_there_are_none(mode: Any) -> None:
+    with mode():
+        trace = double_layer()(draw(T, B, I), return_trace="gradients")[2]
+    with pytest.raises(InputError, match=r"the call was made under torch.no_grad or inference_mode"):
+        _ = trace.gradients
+
+
+def test_a_frozen_layer_has_gradients_all_the_same() -> None:
+    output, _, trace = double_layer().requires_grad_(False)(draw(T, B, I), return_trace="gradients")
+    output.sum().backward()
+    assert trace.gradients["f"].any()
