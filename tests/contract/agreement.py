@@ -81,7 +81,7 @@ def call(
     trace: bool | str = False,
 ) -> Result:
     """The product's result."""
-    torch.manual_seed(loop.TORCH_SEED)
+    torch.default_generator.manual_seed(loop.TORCH_SEED)
     return recurrence(
         cell or cell_of(case),
         named["x"],

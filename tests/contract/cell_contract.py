@@ -16,6 +16,8 @@ from contract.agreement import (
     call,
     check,
     exact,
+    loss_of,
+    prefixed,
     results_of,
     rounding_errors,
     through_trace_by_backend,
@@ -27,8 +29,8 @@ from contract.agreement import (
 )
 from contract.cases import Case, covering, grid, grid_modifiers, leaves, sample, small_sample
 from contract.cell_properties import CellProperties, all_equal
-from contract.over import on_backends, over
-from contract.papers import paper
+from contract.over import on_backends, over, with_changes
+from contract.papers import Named, paper
 
 __all__ = ["CellContract", "paper"]
 
@@ -49,6 +51,16 @@ def traced(cell: str) -> list[Case]:
 
 def some_traced(cell: str) -> list[Case]:
     return [Case(cell, lengths=True, bidirectional=True), covering(cell)[0]]
+
+
+some_untraced = with_changes(
+    "layers lengths projection", "bidirectional no_state no_bias", "reset start zoneout"
+)
+
+
+def gradients_by_hand(case: Case, named: Named, *, order: int = 0) -> Named:
+    found = untraced_by_hand(case, named, order=order)
+    return {name: value for name, value in found.items() if name.startswith("grad ")}
 
 
 class CellContract(CellProperties):
@@ -103,3 +115,14 @@ class CellContract(CellProperties):
         assert result.taps is None
         assert result.trace is not None
         assert set(result.trace) == set(loop.trace_of(case, loop.run(case, named)))
+
+    @over("backend, case", on_backends(some_untraced))
+    def test_every_gradient_through_torch_func(self, backend: str, case: Case) -> None:
+        """There every backend runs in the opaque operators, with a backward pass of its own."""
+
+        def found(named: Named) -> Named:
+            given = {name: value.detach() for name, value in named.items()}
+            gradients = torch.func.grad(lambda given: loss_of(by_backend(case, given, backend)))(given)
+            return {name: gradient.double() for name, gradient in prefixed("grad", gradients).items()}
+
+        check(case, torch.float64, gradients_by_hand, found, seeds=SEEDS[:1])

@@ -9,7 +9,16 @@ from typing import ClassVar
 
 import pytest
 import torch
-from contract.agreement import APPLIED, by_backend, call, cell_of, loss_of, results_of, with_gradients
+from contract.agreement import (
+    APPLIED,
+    by_backend,
+    call,
+    cell_of,
+    loss_of,
+    prefixed,
+    results_of,
+    with_gradients,
+)
 from contract.cases import (
     LENGTHS,
     NOISE_SEED,
@@ -27,9 +36,9 @@ from contract.cases import (
 from contract.over import on_backends, over, with_changes
 from contract.papers import Named
 from torch import Tensor
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from holdfast.kernels import recurrence
+from holdfast.kernels import Result, recurrence
 
 NOISE = "clip semeniuta gal zoneout"
 CALM = "clip expected_zoneout"
@@ -77,6 +86,35 @@ def given_names(case: Case) -> list[str]:
     return [f"{state}0" for state in case.paper.states]
 
 
+def both_ways(case: Case, backend: str, trace: bool | str = False) -> tuple[Named, Result, Result]:
+    """The same rows, those of length 0 left out, padded and packed; what went in, and the results, padded."""
+    rows = [b for b in range(B) if b != EMPTY]
+    some = {
+        n: value.detach()[:, rows].requires_grad_() if n == "x" or n in given_names(case) else value
+        for n, value in leaves(case).items()
+    }
+    lengths, reset = torch.tensor(LENGTHS)[rows], reset_of(case)
+
+    def run(x: Tensor | PackedSequence, lengths: Tensor | None) -> Result:
+        return recurrence(
+            cell_of(case),
+            x,
+            weights_of(case, some),
+            state_of(case, some),
+            lengths,
+            None if reset is None else reset[:, rows],
+            seed=torch.tensor(NOISE_SEED),
+            start=start_of(case, some),
+            residual=case.residual,
+            trace=trace,
+            backend=backend,
+        )
+
+    packed = run(pack_padded_sequence(some["x"], lengths, enforce_sorted=False), None)
+    output, _ = pad_packed_sequence(packed.output)  # type: ignore[arg-type]
+    return some, run(some["x"], lengths), replace(packed, output=output)
+
+
 class CellProperties:
     """The properties; `CellContract` adds the exact results."""
 
@@ -109,28 +147,20 @@ class CellProperties:
     @over("backend, case", on_backends(padded))
     def test_padded_equals_packed(self, backend: str, case: Case) -> None:
         """With noise too, since a mask belongs to the caller's row."""
-        named = leaves(case)
-        rows = [b for b in range(B) if b != EMPTY]
-        some = {
-            n: value.detach()[:, rows].requires_grad_() if n == "x" or n in given_names(case) else value
-            for n, value in named.items()
-        }
-        lengths = torch.tensor(LENGTHS)[rows]
-        reset = reset_of(case)
-        options = {
-            "reset": None if reset is None else reset[:, rows],
-            "seed": torch.tensor(NOISE_SEED),
-            "start": start_of(case, some),
-            "residual": case.residual,
-            "backend": backend,
-        }
-        inputs = (weights_of(case, some), state_of(case, some))
-        from_padded = recurrence(cell_of(case), some["x"], *inputs, lengths, **options)
-        expected = with_gradients(results_of(case, from_padded), some)
-        packed = pack_padded_sequence(some["x"], lengths, enforce_sorted=False)
-        from_packed = recurrence(cell_of(case), packed, *inputs, **options)
-        output, _ = pad_packed_sequence(from_packed.output)  # type: ignore[arg-type]
-        all_same_sums(with_gradients(results_of(case, replace(from_packed, output=output)), some), expected)
+        some, padded, packed = both_ways(case, backend)
+        expected = with_gradients(results_of(case, padded), some)
+        all_same_sums(with_gradients(results_of(case, packed), some), expected)
+
+    @over("case", padded)
+    def test_the_traces_of_a_packed_sequence_are_those_of_the_padded_one(self, case: Case) -> None:
+        found = []
+        for result in both_ways(case, "reference", trace="gradients")[1:]:
+            assert result.trace is not None
+            assert result.taps is not None
+            loss_of(results_of(case, result)).backward()
+            gradients = {name: tap.grad for name, tap in result.taps.items()}
+            found.append(result.trace | prefixed("grad", gradients))
+        all_same_sums(*found)
 
     @over("backend, case", on_backends(in_two_directions))
     def test_the_second_direction_is_the_first_on_reversed_time(self, backend: str, case: Case) -> None:

@@ -21,11 +21,12 @@ from contract.cases import (
     state_of,
     weights_of,
 )
-from contract.cell_properties import all_same_sums, same_sums
+from contract.cell_properties import same_sums
 from contract.loop import TORCH_SEED
 from contract.papers import PAPERS, Named
 from contract.philox_by_hand import CELL_DROPOUT, STATE_DROPOUT, ZONEOUT_C, ZONEOUT_H, mask
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence
 
 from holdfast.cells import get
 from holdfast.cells.modifiers import zoneout
@@ -141,10 +142,13 @@ def test_gals_mask_changes_where_a_reset_begins_a_new_sequence(bidirectional: bo
     same_sums(shown[t], torch.tanh(z))
 
 
+@pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("backend", ["reference", "torch"])
 @pytest.mark.parametrize("cell", ["lstm", "rnn"])
-def test_dropout_between_layers_follows_torchs_order_and_generator(cell: str, backend: str) -> None:
-    case = case_of(cell, ("dropout", "bidirectional"))
+def test_dropout_between_layers_follows_torchs_order_and_generator(
+    cell: str, backend: str, packed: bool
+) -> None:
+    case = case_of(cell, ("dropout", "bidirectional", "no_state"))
     named = leaves(case)
     kind = nn.LSTM if cell == "lstm" else nn.RNN
     layer = kind(3, H, 2, bidirectional=True, dropout=DROPOUT, dtype=torch.float64)
@@ -153,13 +157,16 @@ def test_dropout_between_layers_follows_torchs_order_and_generator(cell: str, ba
             if "." in name:
                 parameter, number, d = name.split(".")
                 getattr(layer, f"{parameter}_l{number}{'_reverse' * int(d)}").copy_(value)
-    found = by_backend(case, named, backend)  # after torch.manual_seed(TORCH_SEED)
-    torch.manual_seed(TORCH_SEED)
-    given = state_of(case, named) or ()
-    output, state = layer(named["x"], given if cell == "lstm" else given[0])
-    state = state if cell == "lstm" else (state,)
-    expected = {"output": output, **dict(zip(("h_n", "c_n"), state, strict=False))}
-    all_same_sums(found, expected)
+    x = (
+        pack_padded_sequence(named["x"], torch.tensor([2, 6, 3, 5]), enforce_sorted=False)
+        if packed
+        else named["x"]
+    )
+    torch.default_generator.manual_seed(TORCH_SEED)
+    found = recurrence(get(cell), x, weights_of(case, named), dropout=DROPOUT, backend=backend).output
+    torch.default_generator.manual_seed(TORCH_SEED)
+    expected, _ = layer(x)
+    same_sums(found.data, expected.data)
 
 
 def test_masks_come_from_one_0_dim_int64_seed_per_call() -> None:
@@ -168,7 +175,7 @@ def test_masks_come_from_one_0_dim_int64_seed_per_call() -> None:
     inputs = (zoneout(get("lstm"), 0.5, 0.5), named["x"], weights_of(case, named))
     with pytest.raises(InputError, match="seed"):
         recurrence(*inputs)
-    torch.manual_seed(1)
+    torch.default_generator.manual_seed(1)
     before_call = torch.get_rng_state()
     recurrence(*inputs, seed=torch.tensor(3))
     assert torch.equal(torch.get_rng_state(), before_call)
