@@ -23,6 +23,7 @@ from holdfast.cells.naming import cell_of, spec_of
 from holdfast.cells.printers import latex_lines, torch_function
 
 Modifier = tuple[str, tuple[float, ...]]
+_MOST_VARIANTS = 64
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,8 @@ class Cell:
     def modified(self, name: str, *numbers: float) -> Cell:
         """This cell with one more modifier, in the place of another of that name: see `cells.modifiers`."""
         if (name, numbers) not in self._variants:
+            if len(self._variants) >= _MOST_VARIANTS:  # as where zoneout grows during training
+                del self._variants[next(iter(self._variants))]
             others = [modifier for modifier in self.modifiers if modifier[0] != name]
             order = list(ORDER)
             modifiers = sorted([*others, (name, numbers)], key=lambda modifier: order.index(modifier[0]))

@@ -59,7 +59,7 @@ class Graph:
         carried = {**self.carried, name: value} if name in self.carried else self.carried
         others = {other: node for other, node in self.values.items() if other != name}
         values = {**self.values, name: value}
-        if not self._computable(self.values[name], set(others.values())):
+        if not self._computable(self.values[name], dict.fromkeys(others.values(), True)):
             raw = {f"{name}_raw": self.values[name]}
             values = dict(
                 pair
@@ -68,13 +68,12 @@ class Graph:
             )
         return replace(self, values=values, carried=carried)
 
-    def _computable(self, node: Expression, kept: set[Expression]) -> bool:
-        """Whether the backward step has what the node is made of."""
-        if node in kept or node.op == "constant":
-            return True
-        if node.op == "symbol":
-            return node.name not in self.unkept
-        return all(self._computable(argument, kept) for argument in node.args)
+    def _computable(self, node: Expression, known: dict[Expression, bool]) -> bool:
+        """Whether the backward step has what the node is made of; `known` remembers the answers."""
+        if node not in known:
+            arguments = [self._computable(argument, known) for argument in node.args]
+            known[node] = all(arguments) and not (node.op == "symbol" and node.name in self.unkept)
+        return known[node]
 
     def with_later_uses(self, name: str, rewrite: Callable[[Expression], Expression]) -> Graph:
         """Every other value sees the rewritten one in the place of the value of that name.

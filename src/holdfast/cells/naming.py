@@ -10,6 +10,7 @@ import hashlib
 from functools import cache
 from typing import TYPE_CHECKING
 
+from holdfast.cells.printers import torch_function
 from holdfast.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -32,8 +33,9 @@ def _base_name(cell: Cell) -> str:
     if cell.function.__module__ == f"holdfast.cells.{cell.name}":
         return cell.name
     parameters = [(own.name, own.feeds, own.columns) for own in cell.parameters]
-    equations = (cell.gates, cell.states, cell.split, parameters, repr(cell.plain_values))
-    return f"{cell.name}#{hashlib.sha256(repr(equations).encode()).hexdigest()[:12]}"
+    source = torch_function(cell.name, cell.base_inputs, cell.plain_values)
+    equations = repr((cell.gates, cell.states, cell.split, parameters, source))
+    return f"{cell.name}#{hashlib.sha256(equations.encode()).hexdigest()[:16]}"
 
 
 @cache

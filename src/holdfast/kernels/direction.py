@@ -101,8 +101,8 @@ def run(direction: Direction, x: Tensor, state: tuple[Tensor, ...], wanted: Sequ
     valid = direction.steps.get("valid")
     return Run(
         state,
-        {name: _in_time_order(kept, direction, valid) for name, kept in kept_values.items()},
-        {name: _in_time_order(kept, direction, None) for name, kept in kept_parts.items()},
+        {name: _in_time_order(kept_values.pop(name), direction, valid) for name in list(kept_values)},
+        {name: _in_time_order(kept_parts.pop(name), direction, None) for name in list(kept_parts)},
     )
 
 

@@ -94,7 +94,7 @@ class _Loop:
     def _step(self, t: int, reaching: list[Tensor]) -> tuple[Tensor, ...]:
         arguments = [*(column[t] for column in self.read), *self.fixed, *(column[t] for column in self.steps)]
         results = self.code.step_backward(*reaching, *arguments)
-        found = dict(zip(self.cell.gradients, results, strict=True))
+        found = dict(zip(self.code.gradients, results, strict=True))
         d_products = self._products(found, reaching[0])
         for name, gradient in d_products.items():
             self.seen.setdefault(name, []).append(gradient)
@@ -107,17 +107,21 @@ class _Loop:
         d_h_prev = self._through_entering(t, d_entering)
         if "d_h_prev" in found:
             d_h_prev = d_h_prev + found["d_h_prev"]
-        nothing = torch.zeros_like(reaching[-1])
-        return (d_h_prev, *(found.get(f"d_{state}_prev", nothing) for state in self.cell.states[1:]))
+        others = [(found.get(f"d_{state}_prev"), state) for state in self.cell.states[1:]]
+        return (d_h_prev, *(self._or_nothing(gradient, state) for gradient, state in others))
+
+    def _or_nothing(self, gradient: Tensor | None, state: str) -> Tensor:
+        return torch.zeros_like(self.before[state][0]) if gradient is None else gradient
 
     def _products(self, found: Named, like: Tensor) -> Named:
         """The gradients of W x, of R h and of the biases, `[B, G*H]`; one tensor where they are the same."""
         hidden = self.direction.weights["weight_hh"].size(0) // len(self.cell.gates)
-        nothing = like.new_zeros(like.size(0), hidden)
 
         def joined(part: str) -> Tensor:
             names = (f"d_{part}_{g}" if g in self.cell.split else f"d_z_{g}" for g in self.cell.gates)
-            return torch.cat([found.get(name, nothing) for name in names], dim=1)
+            gradients = [found.get(name) for name in names]
+            nothing = like.new_zeros(like.size(0), hidden) if None in gradients else like
+            return torch.cat([nothing if one is None else one for one in gradients], dim=1)
 
         whole = joined("b")
         if not self.cell.split:
@@ -129,7 +133,7 @@ class _Loop:
             return d_entering
         arguments = [*self.entering_fixed, *(column[t] for column in self.entering_steps)]
         results = self.code.entering_backward(d_entering, self.entering_before[t], *arguments)
-        found = dict(zip(self.cell.entering_gradients, results, strict=True))
+        found = dict(zip(self.code.entering_gradients, results, strict=True))
         if "d_h_start" in found:
             self._add("h_start", found["d_h_start"])
         return found["d_h_prev"]

@@ -1,10 +1,10 @@
-"""The torch code that is printed from a cell, compiled once per cell."""
+"""The torch code that is printed from a cell, compiled once for all cells that differ by numbers only."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -17,22 +17,42 @@ Code = Callable[..., tuple[Tensor, ...]]
 
 @dataclass(frozen=True)
 class Printed:
-    """The functions of one cell; what each takes and returns: see the `torch_*source` methods of `Cell`."""
+    """The functions of one cell; what each takes and returns: see the `torch_*source` methods of `Cell`.
+
+    Attributes:
+        gradients: the names of what `step_backward` returns.
+        entering_gradients: the names of what `entering_backward` returns.
+    """
 
     step: Code
     step_backward: Code
+    gradients: tuple[str, ...]
     entering: Code
     entering_backward: Code
+    entering_gradients: tuple[str, ...]
 
 
-@cache
+_known: dict[tuple[str, str], Printed] = {}
+
+
+@lru_cache(maxsize=256)
 def printed(cell: Cell) -> Printed:
     """The functions of this cell."""
+    # The step decides about its derivative: nothing is derived again for another probability or limit.
+    sources = cell.torch_source(), cell.torch_entering_source()
+    if sources not in _known:
+        _known[sources] = _printed(cell)
+    return _known[sources]
+
+
+def _printed(cell: Cell) -> Printed:
     return Printed(
         _compiled(cell, cell.torch_source(), cell.name),
         _compiled(cell, cell.torch_gradient_source(), f"{cell.name}_backward"),
+        tuple(cell.gradients),
         _compiled(cell, cell.torch_entering_source(), f"{cell.name}_entering"),
         _compiled(cell, cell.torch_entering_gradient_source(), f"{cell.name}_entering_backward"),
+        tuple(cell.entering_gradients),
     )
 
 

@@ -135,7 +135,9 @@ def _check_devices(request: Request) -> None:
 
 
 def _readable(tensor: Tensor) -> bool:
-    return tensor.device.type == "cpu" and not being_recorded() and not _transformed()
+    """Whether Python may look at the values: no device stalls, and nothing stands in for them."""
+    stands_in = being_recorded() or _transformed() or torch._C._len_torch_dispatch_stack() > 0
+    return tensor.device.type == "cpu" and not stands_in
 
 
 def _transformed() -> bool:

@@ -139,12 +139,9 @@ class Stack:
             x = output + x if request.residual and layer > 0 else output
         states = [torch.stack([runs[p].state[k] for p in self.places]) for k in range(len(self.cell.states))]
         dtype = self.original.data.dtype
-        return Forward(
-            x.to(dtype),
-            tuple(state.to(dtype) for state in states),
-            self._stacked({p: one.values for p, one in runs.items()}) if keep else {},
-            self._stacked({p: one.parts for p, one in runs.items()}) if keep else {},
-        )
+        values = self._stacked({p: one.values for p, one in runs.items()}) if keep else {}
+        parts = self._stacked({p: one.parts for p, one in runs.items()}) if keep else {}
+        return Forward(x.to(dtype), tuple(state.to(dtype) for state in states), values, parts)
 
     def _run(self, layer: int, d: int, x: Tensor, state: tuple[Tensor, ...], wanted: tuple[str, ...]) -> Run:
         direction = self.directions[layer, d]
@@ -168,9 +165,11 @@ class Stack:
         return Forward(output.to(dtype), tuple(part.to(dtype).clone() for part in initial), values, parts)
 
     def _stacked(self, kept: dict[Place, Named]) -> Named:
-        """`[L, D, T, B, width]` by name."""
+        """`[L, D, T, B, width]` by name; what was stacked is let go at once."""
         layers, directions = self.request.layers, self.request.directions
-        return {
-            name: torch.stack([kept[p][name] for p in self.places]).unflatten(0, (layers, directions))
-            for name in kept[0, 0]
-        }
+        stacked = {}
+        for name in list(kept[0, 0]):
+            parts = [kept[place].pop(name) for place in self.places]
+            whole = parts[0].unsqueeze(0) if len(parts) == 1 else torch.stack(parts)
+            stacked[name] = whole.unflatten(0, (layers, directions))
+        return stacked
