@@ -39,21 +39,32 @@ def check_values(cell: Cell, values: Mapping[str, Expression]) -> None:
 
 
 def check_names(cell: Cell) -> None:
-    """In printed code one name must not stand for two things.
+    """In printed code one name must not stand for two things, whatever modifiers and calls add to the step.
 
     Raises:
         ConfigError: it does.
     """
-    gradients = (f"d_{name}" for name in (*cell.states, *cell.inputs))
-    taken = {*cell.inputs, *gradients, *(f"{state}_next" for state in cell.states)}
-    for name in cell.values:
+    added = _added(cell)
+    inputs = {*cell.base_inputs, *cell.inputs, *added}
+    taken = {*inputs, *(f"d_{name}" for name in (*cell.states, *inputs))}
+    taken |= {f"{state}_{what}" for state in cell.states for what in ("next", "raw")}
+    for name in cell.plain_values:
         if name in taken or not _nameable(name):
             raise ConfigError(
-                f"cell {cell.name!r}: a value is called {name!r}, which its step cannot use as a name; "
-                f"it needs a Python identifier other than torch and {', '.join(sorted(taken))}"
+                f"cell {cell.name!r}: a value is called {name!r}, which is no Python identifier or means "
+                "something else in its step; give it another name"
             )
-    if len(set(cell.inputs)) < len(cell.inputs):
-        raise ConfigError(f"cell {cell.name!r}: its step has one name for two inputs: {cell.inputs}")
+    twice = [name for name in cell.rows if cell.base_inputs.count(name) > 1 or name in added]
+    if twice:
+        raise ConfigError(f"cell {cell.name!r}: its step has one name for two inputs: {twice[0]}")
+
+
+def _added(cell: Cell) -> set[str]:
+    """The symbols that modifiers and calls may add to a step."""
+    of_states = {f"{state}_{what}" for state in cell.states for what in ("prev", "start")}
+    of_states |= {f"{what}_{state}" for state in cell.states for what in ("keep", "tap", "zoneout")}
+    own = {"drop_g", "drop_h", "entering", "limit_c", "scale_g", "scale_h", "starts", "valid", "weight_hr"}
+    return of_states | own | {f"tap_{gate}" for gate in cell.gates}
 
 
 def _of_declaration(cell: Cell) -> Iterator[str]:

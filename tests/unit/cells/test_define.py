@@ -3,55 +3,16 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 import pickle
-import sys
-from collections.abc import Iterator
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+from cell_files import ENDS, KEEPS, body, check_refusal
 
 import holdfast.cells
 from holdfast.cells import CELLS, Cell, Parameter
 from holdfast.cells.define import VOCABULARY, cell
 from holdfast.errors import ConfigError
-
-HEAD = f"""import math
-import numpy as np
-import torch
-from holdfast import cell
-from holdfast.cells import Parameter, {", ".join(name for name in VOCABULARY if name != "log")}
-"""
-FIRST = HEAD.count("\n") + 1  # the line of the decorator in the files below
-
-
-@pytest.fixture(autouse=True)
-def _cells_are_left_as_they_were() -> Iterator[None]:
-    before = dict(CELLS)
-    yield
-    CELLS.clear()
-    CELLS.update(before)
-    sys.modules.pop("my_cells", None)
-
-
-@pytest.fixture
-def my_cells(tmp_path: Path) -> Any:
-    """Writes a user's file and imports it."""
-
-    def load(body: str) -> ModuleType:
-        path = tmp_path / "my_cells.py"
-        path.write_text(HEAD + body.lstrip("\n"), encoding="utf-8")
-        specification = importlib.util.spec_from_file_location("my_cells", path)
-        assert specification is not None
-        assert specification.loader is not None
-        module = sys.modules["my_cells"] = importlib.util.module_from_spec(specification)
-        specification.loader.exec_module(module)
-        return module
-
-    return load
-
 
 MINIMAL = """
 @cell
@@ -138,13 +99,6 @@ def test_a_cell_that_cannot_be_found_again_is_not_pickled(my_cells: Any) -> None
         pickle.dumps(local)
 
 
-def body(*lines: str, decorator: str = "@cell", arguments: str = "f, g, c") -> str:
-    return "\n".join([decorator, f"def mine({arguments}):", *(f"    {line}" for line in lines), ""])
-
-
-KEEPS = "c = sigmoid(f) * c + tanh(g)"
-ENDS = "return named(c=c, h=tanh(c))"
-
 # What the file holds, the line counted from the decorator, and what is said about it.
 MISTAKES: dict[str, tuple[str, int, str]] = {
     "an if": (body("if c > 0:", "    c = -c", KEEPS, ENDS), 3, r"truth value.*where\(condition, a, b\)"),
@@ -229,121 +183,6 @@ MISTAKES: dict[str, tuple[str, int, str]] = {
 }
 
 
-OWN = "parameters=(Parameter('weight_own', ('u',), 'own'),)"
-LONGER = body("m = sigmoid(f) * c + tanh(g)", "return named(c=m, m=m, h=tanh(m))", arguments="f, g, c, m")
-
-# Arguments that would stand for something else than the user means.
-MISTAKEN_ARGUMENTS: dict[str, tuple[str, int, str]] = {
-    f"the old c called {name}{default}": (
-        body(KEEPS.replace("* c", f"* {name}"), ENDS, arguments=f"f, g, {name}{default}"),
-        2,
-        f"argument {name} looks like the old c: if it is, call it c; if it is a parameter, give it another",
-    )
-    for name in ("c_prev", "prev_c", "c_old", "c_t", "c_last", "last_c", "cprev", "previous_c", "c_tm1")
-    for default in ("", "=0.1")
-} | {
-    "another old c": (
-        body(KEEPS, ENDS, arguments="f, g, c, c_old=0.1"),
-        2,
-        "c_old looks like the old c: if it is, read c before anything is assigned to it; if",
-    ),
-    "an old value": (
-        body("n = sigmoid(f) * n_prev + tanh(g)", "return named(n=n, h=n)", arguments="f, g, n_prev"),
-        2,
-        r"n_prev looks like the old n: if it is, call it n and say states=\('h', 'n'\); if",
-    ),
-    "an old gate": (
-        body("f = sigmoid(f + f_prev)", KEEPS, "return named(f=f, c=c, h=c)", arguments="f, g, c, f_prev"),
-        2,
-        r"f_prev looks like the old f: if it is, say states=\('h', 'c', 'f'\); if",
-    ),
-    "an old gate of another name": (
-        body("f = sigmoid(f + old_f)", KEEPS, "return named(f=f, c=c, h=c)", arguments="f, g, c, old_f"),
-        2,
-        r"old_f looks like the old f: if it is, call it f_prev and say states=\('h', 'c', 'f'\); if",
-    ),
-    "no first value": (
-        body(KEEPS, "c = c + x", ENDS, arguments="f, g, c, x"),
-        2,
-        r"x is no gate and no state: .* a first value, x=0\.1, or declare.*say states=\('h', 'c', 'x'\)$",
-    ),
-    "a value that is called like a parameter": (
-        body(KEEPS, "return named(c=c, w=c * w, h=c)", arguments="f, g, c, w=1"),
-        2,
-        r"w is an argument and a value: if it is a state, say states=\('h', 'c', 'w'\); if it is a parameter",
-    ),
-    "a state that was not declared": (
-        LONGER,
-        2,
-        r"m is an argument and a value.*states=\('h', 'c', 'm'\); if",
-    ),
-    "a value that is called like a declared parameter": (
-        body(KEEPS, "return named(c=c, u=c * u, h=c)", decorator=f"@cell({OWN})", arguments="f, g, c, u"),
-        2,
-        "u is an argument and a value",
-    ),
-    "the old h": (
-        body("return named(h=f * h + g)", decorator="@cell(gates=('f', 'g'))", arguments="f, g, h"),
-        2,
-        r"the h of the step before is no argument.*: states=\('h', 'm'\).* named\(\.\.\., m=h\)$",
-    ),
-    "the old h after c": (body(KEEPS, ENDS, arguments="f, g, c, h"), 2, "the h of the step before is no arg"),
-    "the old h by another name": (
-        body(KEEPS, ENDS, arguments="f, g, c, h_prev=0"),
-        2,
-        "the h of the step bef",
-    ),
-    "a method": (body(KEEPS, ENDS, arguments="self, f, g, c"), 2, "is a method; move it out of its class"),
-    "c before the gates": (
-        body(KEEPS, ENDS, arguments="f, c, g"),
-        2,
-        r"are f, c, g: gates must come first.*ters$",
-    ),
-    "c at the front": (
-        body(KEEPS, ENDS, arguments="c, f, g"),
-        2,
-        r"none of the usual.*gates=\('f', 'g'\)\)$",
-    ),
-    "a gate of another name among the usual": (
-        body(KEEPS, ENDS, arguments="f, z, g, c"),
-        2,
-        r"are f, z, g, c: gates must .*; if z is a gate, say @holdfast.cell\(gates=\('f', 'z', 'g'\)\)$",
-    ),
-    "a gate of another name after the usual": (
-        body(KEEPS, ENDS, arguments="f, g, z, c"),
-        2,
-        r"are f, g, z, c: gates must .*; if z is a gate, say @holdfast.cell\(gates=\('f', 'g', 'z'\)\)$",
-    ),
-    "a gate with a default": (
-        body(KEEPS, ENDS, arguments="f, g=0, c=0"),
-        2,
-        "has a default, which is for param",
-    ),
-    "a state with a default": (body(KEEPS, ENDS, arguments="f, g, c=0"), 2, "its argument c has a default"),
-    "a declared parameter with a default": (
-        body(KEEPS, ENDS, decorator=f"@cell({OWN})", arguments="f, g, c, u=0.5"),
-        2,
-        "its argument u has a default.*start=",
-    ),
-    "split without gates": (
-        body(KEEPS, ENDS, decorator="@cell(split=('g',))", arguments="f, x_g, r_g, b_g, c"),
-        2,
-        r"split=\('g',\) needs gates= too",
-    ),
-    "split as one text": (body(KEEPS, ENDS, decorator="@cell(split='g')"), 2, "tuple of names, got 'g'"),
-    "references as one text": (body(KEEPS, ENDS, decorator="@cell(references='x')"), 2, "of names, got 'x'"),
-    "the name of a parameter": (
-        body(KEEPS, ENDS, decorator="@cell(parameters=['alpha'])", arguments="f, g, c, alpha"),
-        2,
-        r"must be a tuple of holdfast.cells.Parameter, got 'alpha'.*alpha=0\.1$",
-    ),
-    "one parameter": (
-        body(KEEPS, ENDS, decorator="@cell(parameters=Parameter('w', ('u',), ''))", arguments="f, g, c, u"),
-        2,
-        "must be a tuple of holdfast.cells.Parameter, got Parameter",
-    ),
-}
-
 # What symbols refuse to be calculated with.
 MISCALCULATIONS: dict[str, tuple[str, int, str]] = {
     "a tuple": (
@@ -415,20 +254,38 @@ MISCALCULATIONS: dict[str, tuple[str, int, str]] = {
         "the next c is the old one",
     ),
 }
-ALL_MISTAKES = MISTAKES | MISTAKEN_ARGUMENTS | MISCALCULATIONS
+ALL_MISTAKES = MISTAKES | MISCALCULATIONS
 
 
 @pytest.mark.parametrize("mistake", ALL_MISTAKES)
 def test_a_mistake_is_named_with_its_line(my_cells: Any, mistake: str) -> None:
-    text, line, message = ALL_MISTAKES[mistake]
-    before = dict(CELLS)
-    with pytest.raises(ConfigError, match=message) as error:
-        my_cells(text)
-    assert str(error.value).startswith(f"my_cells.py, line {FIRST + line - 1}: cell '")
+    check_refusal(my_cells, *ALL_MISTAKES[mistake])
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("c = c ** 0.5", False),
+        ("c = sigmod(c)", False),
+        ("c = c + tanh(normalise(c))", False),
+        ("c = c + g * g", False),
+        ("c = torch.tanh(c)", True),
+    ],
+)
+def test_only_an_error_from_elsewhere_is_shown_with_its_cause(my_cells: Any, line: str, shown: bool) -> None:
+    with pytest.raises(ConfigError) as error:
+        my_cells(body("f = sigmoid(f)", "c = f * c", line, "return named(f=f, c=c, h=tanh(c))"))
+    assert error.value.__suppress_context__
+    assert (error.value.__cause__ is not None) is shown
+
+
+def test_a_cell_that_calls_another_wrongly_says_which(my_cells: Any) -> None:
+    text = body("c = minimal.function(f, g)['c']", "return named(c=c, h=c)")
+    with pytest.raises(
+        ConfigError, match=r"line \d+: cell 'minimal': TypeError: .*missing 1 required"
+    ) as error:
+        my_cells(MINIMAL + text)
     assert str(error.value).count("my_cells.py") == 1
-    assert str(error.value).count("cell '") == 1
-    assert "\n" not in str(error.value)
-    assert before == CELLS
 
 
 def test_the_advice_about_a_derivative_helps(my_cells: Any) -> None:
