@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from holdfast.cells import Cell
+from holdfast.kernels.interface import Wanted
 from holdfast.kernels.operators import (
     DIFFERENTIABLE,
     KINDS,
@@ -27,7 +28,7 @@ from holdfast.kernels.stack import Stack
 Tensors = tuple[Tensor, ...]
 
 
-def by_kind(plan: Plan, tensors: Sequence[Tensor]) -> dict[str, list[Tensor]]:
+def by_kind(plan: Plan, tensors: Sequence[Any]) -> dict[str, list[Any]]:
     """The tensors of a plan, kind by kind."""
     found, start = {}, 0
     for kind, count in zip(KINDS, plan.counts, strict=True):
@@ -80,7 +81,7 @@ def _backward_operator(ctx: Any, upstream: Sequence[Tensor | None]) -> tuple[Any
     cell, first = Cell.of(ctx.plain[0]), 1 + ctx.states
     traces = [upstream[first + list(cell.values).index(state)] for state in cell.states] if kept else []
     found = backward_operator(
-        *ctx.plain, x, *one, *several, kept, upstream[0], list(upstream[1:first]), traces, True
+        *ctx.plain, x, *one, *several, kept, upstream[0], list(upstream[1:first]), traces, True, True
     )
     d_x, *rest = found
     gradients: list[Any] = []
@@ -118,15 +119,16 @@ class Recurrence(torch.autograd.Function):
             reaching += [upstream[first + plan.values.index(state)] for state in plan.states]
         present = tuple([gradient is not None for gradient in reaching])
         given = [gradient for gradient in reaching if gradient is not None]
-        wants_x = bool(ctx.needs_input_grad[1])
+        needed = by_kind(plan, ctx.needs_input_grad[1:])
+        wanted = Wanted(needed["x"][0], any(needed["weights"]))
         found: list[Tensor | None] = list(
-            applied(RecurrenceBackward, plan, present, wants_x, *ctx.saved_tensors, *given)
+            applied(RecurrenceBackward, plan, present, wanted, *ctx.saved_tensors, *given)
         )
-        if not wants_x:
-            found[0] = None
+        wishes = {"x": wanted.x, "weights": wanted.weights}
         gradients: list[Tensor | None] = []
         for kind, count in zip(KINDS, plan.counts, strict=True):
-            gradients += [found.pop(0) if kind in DIFFERENTIABLE else None for _ in range(count)]
+            own = [found.pop(0) if kind in DIFFERENTIABLE else None for _ in range(count)]
+            gradients += own if wishes.get(kind, True) else [None] * count
         return (None, *gradients)
 
     @staticmethod
@@ -135,21 +137,21 @@ class Recurrence(torch.autograd.Function):
 
 
 class RecurrenceBackward(torch.autograd.Function):
-    """`apply(plan, present, wants_x, *tensors, *kept, *upstream)`: the gradients of the tensors."""
+    """`apply(plan, present, wanted, *tensors, *kept, *upstream)`: the gradients of the tensors."""
 
     @staticmethod
-    def forward(plan: Plan, present: tuple[bool, ...], wants_x: bool, *tensors: Tensor) -> Tensors:
+    def forward(plan: Plan, present: tuple[bool, ...], wanted: Wanted, *tensors: Tensor) -> Tensors:
         own, kept, upstream = _apart(plan, present, tensors)
         first = 1 + len(plan.states)
         arguments = _arguments(plan, own)
         results = backward_operator(
-            *arguments, kept, upstream[0], upstream[1:first], upstream[first:], wants_x
+            *arguments, kept, upstream[0], upstream[1:first], upstream[first:], *wanted
         )
         return tuple(results)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensors) -> None:
-        ctx.plan, ctx.present, ctx.wants_x, *tensors = inputs
+        ctx.plan, ctx.present, ctx.wanted, *tensors = inputs
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*tensors)
 
@@ -157,7 +159,7 @@ class RecurrenceBackward(torch.autograd.Function):
     def backward(ctx: Any, *second: Tensor | None) -> tuple[Tensor | None, ...]:
         own, kept, upstream = _apart(ctx.plan, ctx.present, ctx.saved_tensors)
         given = [gradient for gradient in upstream if gradient is not None]
-        gradients = _second_order(ctx.plan, own, ctx.present, given, ctx.wants_x, second)
+        gradients = _second_order(ctx.plan, own, ctx.present, given, ctx.wanted, second)
         own_gradients, upstream_gradients = gradients
         return (None, None, None, *own_gradients, *(None for _ in kept), *upstream_gradients)
 
@@ -167,10 +169,10 @@ class RecurrenceBackward(torch.autograd.Function):
         in_dims: tuple[Any, ...],
         plan: Plan,
         present: tuple[bool, ...],
-        wants_x: bool,
+        wanted: Wanted,
         *tensors: Tensor,
     ) -> tuple[Tensors, Any]:
-        return _looped(RecurrenceBackward, info, in_dims[3:], (plan, present, wants_x), tensors)
+        return _looped(RecurrenceBackward, info, in_dims[3:], (plan, present, wanted), tensors)
 
 
 def _apart(
@@ -210,7 +212,7 @@ def _second_order(
     own: Sequence[Tensor],
     present: tuple[bool, ...],
     upstream: list[Tensor],
-    wants_x: bool,
+    wanted: Wanted,
     second: tuple[Tensor | None, ...],
 ) -> tuple[list[Tensor | None], list[Tensor]]:
     """The gradients of the backward pass to the call's tensors and to the upstream gradients."""
@@ -234,9 +236,10 @@ def _second_order(
         return tuple(pull(reaching))
 
     first, pull, *_ = torch.func.vjp(gradients, tuple(inputs), upstream)
+    # What was not wanted has an empty gradient, and nothing reaches that.
     reaching_first = tuple(
-        torch.zeros_like(gradient) if other is None or (k == 0 and not wants_x) else other
-        for k, (gradient, other) in enumerate(zip(first, second, strict=True))
+        torch.zeros_like(gradient) if other is None or other.shape != gradient.shape else other
+        for gradient, other in zip(first, second, strict=True)
     )
     to_inputs, to_upstream = pull(reaching_first)
     left = iter(to_inputs)

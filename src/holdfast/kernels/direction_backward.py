@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from holdfast.kernels.direction import Direction, Named, Run
+from holdfast.kernels.interface import Wanted
 from holdfast.kernels.printed import printed
 
 
@@ -31,7 +32,7 @@ def run_backward(
     upstream: Mapping[str, Tensor],
     d_state: tuple[Tensor, ...],
     *,
-    wants_x: bool,
+    wanted: Wanted,
 ) -> DirectionGradients:
     """Differentiate `direction.run`.
 
@@ -42,7 +43,7 @@ def run_backward(
         kept: all named values and parts.
         upstream: the gradients that reach the states at each step from outside, `[T, B, width]` by name.
         d_state: the gradient of its last state.
-        wants_x: whether the gradient of x is wanted.
+        wanted: whether the gradients of x and of the weights are.
     """
     before = {
         name: direction.before(kept.values[name], initial)
@@ -50,7 +51,7 @@ def run_backward(
     }
     loop = _Loop(direction, kept, before)
     loop.run(_without_padding(direction, upstream), d_state)
-    return loop.collected(x, wants_x)
+    return loop.collected(x, wanted)
 
 
 def _without_padding(direction: Direction, upstream: Mapping[str, Tensor]) -> Named:
@@ -145,9 +146,20 @@ class _Loop:
         steps = self.seen[name]
         return torch.stack(steps if self.direction.reverse else steps[::-1])
 
-    def collected(self, x: Tensor, wants_x: bool) -> DirectionGradients:
+    def collected(self, x: Tensor, wanted: Wanted) -> DirectionGradients:
         """What was summed over the steps, and the products over all of them at once."""
-        weights, d_x = self.direction.weights, self._all_steps("x")
+        d_x = self._all_steps("x")
+        starts = [f"{state}_start" for state in self.cell.states]
+        return DirectionGradients(
+            d_x @ self.direction.weights["weight_ih"] if wanted.x else None,
+            self._of_weights(x, d_x) if wanted.weights else {},
+            self.state,
+            {name: self.sums[name].sum(0) for name in starts if name in self.sums},
+            {tap: self._all_steps(tap) for tap in self.cell.graph.taps},
+        )
+
+    def _of_weights(self, x: Tensor, d_x: Tensor) -> Named:
+        weights = self.direction.weights
         d_r = self._all_steps("r") if self.cell.split else d_x
         d_b = self._all_steps("b") if self.cell.split else d_x
         gradients = {
@@ -157,18 +169,10 @@ class _Loop:
         if "bias_ih" in weights:
             gradients["bias_ih"] = d_b.sum((0, 1))
             gradients["bias_hh"] = gradients["bias_ih"].clone()
-        for matrix in self.cell.matrices:
-            gradients[matrix] = self.sums[matrix]
+        gradients |= {matrix: self.sums[matrix] for matrix in self.cell.matrices}
         for parameter in self.cell.vectors:
             gradients[parameter.name] = torch.cat([self._summed(row, weights) for row in parameter.feeds])
-        starts = [f"{state}_start" for state in self.cell.states]
-        return DirectionGradients(
-            d_x @ weights["weight_ih"] if wants_x else None,
-            gradients,
-            self.state,
-            {name: self.sums[name].sum(0) for name in starts if name in self.sums},
-            {tap: self._all_steps(tap) for tap in self.cell.graph.taps},
-        )
+        return gradients
 
     def _summed(self, row: str, weights: Mapping[str, Tensor]) -> Tensor:
         if row in self.sums:

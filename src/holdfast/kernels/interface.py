@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -152,7 +152,10 @@ class Upstream:
 
 @dataclass(frozen=True)
 class Gradients:
-    """The gradients of a call's inputs: of the shapes of `Request`, x None where it was not wanted."""
+    """The gradients of a call's inputs, of the shapes of `Request`; those not wanted may be left out.
+
+    x is None then, and the mappings of `weights` are empty.
+    """
 
     x: Tensor | None
     weights: Sequence[Sequence[Values]]
@@ -163,6 +166,13 @@ class Gradients:
 
 # So that torch.export.save can write down what an exported layer returns.
 torch.utils._pytree._register_namedtuple(State, serialized_type_name="holdfast.State")
+
+
+class Wanted(NamedTuple):
+    """Which of the gradients that cost a product each are wanted: of the input, of the weights."""
+
+    x: bool
+    weights: bool
 
 
 class Backend(Protocol):
@@ -189,7 +199,7 @@ class Backend(Protocol):
     def forward(self, request: Request, keep: bool) -> Forward:
         """Run a call that `supports` accepted; `request.x` is padded."""
 
-    def backward(self, request: Request, kept: Forward, upstream: Upstream, wants_x: bool) -> Gradients:
+    def backward(self, request: Request, kept: Forward, upstream: Upstream, wanted: Wanted) -> Gradients:
         """Differentiate it; of `kept`, output and state are not there."""
 
 

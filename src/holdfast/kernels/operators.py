@@ -18,7 +18,15 @@ from holdfast.cells import Cell
 from holdfast.cells.modifiers import PROJECTION
 from holdfast.errors import InputError
 from holdfast.kernels.choose import backend_named
-from holdfast.kernels.interface import Forward, Gradients, Request, Upstream, autocast_type, step_cell
+from holdfast.kernels.interface import (
+    Forward,
+    Gradients,
+    Request,
+    Upstream,
+    Wanted,
+    autocast_type,
+    step_cell,
+)
 from holdfast.kernels.stack import computing_type
 
 
@@ -178,13 +186,14 @@ def _(cell: str, backend: str, layers: int, directions: int, residual: bool, *re
     "holdfast::backward",
     mutates_args=(),
     schema=f"({_ARGUMENTS}, Tensor[] kept, Tensor? d_output, Tensor?[] d_state, Tensor?[] d_values, "
-    "bool wants_x) -> Tensor[]",
+    "bool wants_x, bool wants_weights) -> Tensor[]",
 )
 def backward_operator(
     cell: str, backend: str, layers: int, directions: int, residual: bool, *rest: Any
 ) -> list[Tensor]:
-    """The gradients of the differentiable arguments, in their order; x's is empty if it is not wanted."""
-    *tensors, kept, d_output, d_state, d_values, wants_x = rest
+    """The gradients of the differentiable arguments, in their order; empty where they are not wanted."""
+    *tensors, kept, d_output, d_state, d_values, wants_x, wants_weights = rest
+    wanted = Wanted(wants_x, wants_weights)
     request = rebuilt(cell, layers, directions, residual, _kinds(tensors))
     upstream = Upstream(
         d_output,
@@ -196,19 +205,24 @@ def backward_operator(
         },
     )
     with _without_autocast(request.data.device):
-        found = backend_named(backend).backward(request, _kept(request, kept), upstream, wants_x)
-    return list(_apart(_in_order(request, found), (*_flat(tensors), *_flat([d_output, d_state, d_values]))))
+        found = backend_named(backend).backward(request, _kept(request, kept), upstream, wanted)
+    return list(
+        _apart(_in_order(request, found, wanted), (*_flat(tensors), *_flat([d_output, d_state, d_values])))
+    )
 
 
 @backward_operator.register_fake
 def _(cell: str, backend: str, layers: int, directions: int, residual: bool, *rest: Any) -> list[Tensor]:
-    *tensors, _kept, _d_output, _d_state, _d_values, wants_x = rest
+    *tensors, _kept, _d_output, _d_state, _d_values, wants_x, wants_weights = rest
     kinds = _kinds(tensors)
     x = kinds["x"][0]
-    given = [*kinds["weights"], *kinds["state"], *kinds["start"], *kinds["taps"]]
+    wishes = {"x": wants_x, "weights": wants_weights}
     return [
-        torch.empty_like(x, memory_format=torch.contiguous_format) if wants_x else x.new_empty(0),
-        *(torch.empty_like(tensor, memory_format=torch.contiguous_format) for tensor in given),
+        torch.empty_like(tensor, memory_format=torch.contiguous_format)
+        if wishes.get(kind, True)
+        else x.new_empty(0)
+        for kind in DIFFERENTIABLE
+        for tensor in kinds[kind]
     ]
 
 
@@ -229,12 +243,14 @@ def _kept_names(request: Request) -> list[str]:
     return [*own, *(name for name in step.values if name not in own), *step.kept_parts]
 
 
-def _in_order(request: Request, found: Gradients) -> Iterator[Tensor]:
+def _in_order(request: Request, found: Gradients, wanted: Wanted) -> Iterator[Tensor]:
     """As the differentiable arguments are; without those that were not given."""
-    yield request.data.new_empty(0) if found.x is None else found.x
-    for layer in found.weights:
-        for own in layer:
-            yield from (own[name] for name in weight_names(request.cell, len(own)))
+    nothing = request.data.new_empty(0)
+    yield found.x if wanted.x and found.x is not None else nothing.clone()
+    for layer, gradients in zip(request.weights, found.weights, strict=True):
+        for own, d_own in zip(layer, gradients, strict=True):
+            for name in weight_names(request.cell, len(own)):
+                yield d_own[name] if wanted.weights else nothing.clone()
     yield from found.state if request.state is not None else ()
     yield from found.start if request.start is not None else ()
     yield from found.taps.values()

@@ -6,7 +6,7 @@ derivative.
 
 from __future__ import annotations
 
-from holdfast.kernels.interface import Forward, Gradients, Request, Upstream
+from holdfast.kernels.interface import Forward, Gradients, Request, Upstream, Wanted
 from holdfast.kernels.stack import Stack
 from holdfast.kernels.stack_backward import backward
 
@@ -29,5 +29,5 @@ class ReferenceBackend:
     def forward(self, request: Request, keep: bool) -> Forward:
         return Stack(request).forward(keep)
 
-    def backward(self, request: Request, kept: Forward, upstream: Upstream, wants_x: bool) -> Gradients:
-        return backward(Stack(request), kept, upstream, wants_x)
+    def backward(self, request: Request, kept: Forward, upstream: Upstream, wanted: Wanted) -> Gradients:
+        return backward(Stack(request), kept, upstream, wanted)

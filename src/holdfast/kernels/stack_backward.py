@@ -9,11 +9,11 @@ from torch import Tensor
 
 from holdfast.kernels.direction import Run
 from holdfast.kernels.direction_backward import DirectionGradients, run_backward
-from holdfast.kernels.interface import Forward, Gradients, Upstream
+from holdfast.kernels.interface import Forward, Gradients, Upstream, Wanted
 from holdfast.kernels.stack import Place, Stack
 
 
-def backward(stack: Stack, kept: Forward, upstream: Upstream, wants_x: bool) -> Gradients:
+def backward(stack: Stack, kept: Forward, upstream: Upstream, wanted: Wanted) -> Gradients:
     """Differentiate `stack.forward(keep=True)`: the gradients of its results to those of its inputs."""
     request, initial = stack.request, stack.request.initial_state()
     d_state = [
@@ -43,10 +43,10 @@ def backward(stack: Stack, kept: Forward, upstream: Upstream, wants_x: bool) -> 
                 run,
                 reaching,
                 tuple(part[row] for part in d_state),
-                wants_x=wants_x or layer > 0,
+                wanted=Wanted(wanted.x or layer > 0, wanted.weights),
             )
         d_output = _d_input(stack, layer, d_output, [found[layer, d].x for d in range(request.directions)])
-    return _gathered(stack, found, d_output if wants_x else None)
+    return _gathered(stack, found, d_output if wanted.x else None)
 
 
 def _layer_inputs(stack: Stack, kept: Forward) -> list[Tensor]:
@@ -67,15 +67,15 @@ def _through(
     reaching: dict[str, Tensor],
     d_state: tuple[Tensor, ...],
     *,
-    wants_x: bool,
+    wanted: Wanted,
 ) -> DirectionGradients:
     """One direction, and the re-initialisation after the last step of a reverse one."""
     ends = stack.ends_reset(place[1])
     direction, initial = stack.directions[place], stack.rows(stack.request.initial_state(), *place)
     if ends is None:
-        return run_backward(direction, x, initial, kept, reaching, d_state, wants_x=wants_x)
+        return run_backward(direction, x, initial, kept, reaching, d_state, wanted=wanted)
     back = tuple(torch.where(ends, 0.0, part) for part in d_state)
-    gradients = run_backward(direction, x, initial, kept, reaching, back, wants_x=wants_x)
+    gradients = run_backward(direction, x, initial, kept, reaching, back, wanted=wanted)
     start = dict(gradients.start)
     for name, part in zip(stack.cell.states, d_state, strict=True):
         own = torch.where(ends, part, 0.0).sum(0)
@@ -109,7 +109,7 @@ def _gathered(stack: Stack, found: dict[Place, DirectionGradients], d_x: Tensor 
 
     weights = [
         [
-            {name: found[layer, d].weights[name].to(own.dtype) for name, own in weights.items()}
+            {name: value.to(weights[name].dtype) for name, value in found[layer, d].weights.items()}
             for d, weights in enumerate(directions)
         ]
         for layer, directions in enumerate(original.weights)

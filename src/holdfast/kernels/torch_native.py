@@ -24,6 +24,7 @@ from holdfast.kernels.interface import (
     Request,
     Result,
     Upstream,
+    Wanted,
     autocast_type,
     being_traced,
     valid_steps,
@@ -85,7 +86,7 @@ class TorchBackend:
         assert isinstance(result.output, Tensor)
         return Forward(result.output, result.state)
 
-    def backward(self, request: Request, kept: Forward, upstream: Upstream, wants_x: bool) -> Gradients:
+    def backward(self, request: Request, kept: Forward, upstream: Upstream, wanted: Wanted) -> Gradients:
         """Run it once more and differentiate: between two operators nothing of PyTorch's own is kept."""
         weights = [[dict(own) for own in directions] for directions in request.weights]
 
@@ -100,7 +101,7 @@ class TorchBackend:
         with torch.enable_grad():
             _, pull, *_ = torch.func.vjp(results, request.data, weights, request.state or ())
         d_x, d_weights, d_state = pull([gradient for gradient in reaching if gradient is not None])
-        return Gradients(d_x if wants_x else None, d_weights, d_state, (), {})
+        return Gradients(d_x if wanted.x else None, d_weights, d_state, (), {})
 
 
 def _run_cell(request: Request, x: Tensor) -> Result:
