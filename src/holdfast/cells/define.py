@@ -322,6 +322,10 @@ def _explained(error: Exception, line: str) -> tuple[str, bool]:
     """What went wrong while the function ran over symbols and what to do, and whether that is all of it."""
     if isinstance(error, NameError) and error.name in VOCABULARY:
         return f"{error}: from holdfast.cells import {error.name}", True
+    unbound = re.search(r"variable '(\w+)'", str(error)) if isinstance(error, UnboundLocalError) else None
+    if unbound:
+        name = unbound[1]
+        return f"{name} is read before anything is assigned to it; an old {name} is an argument {name}", True
     frames = traceback.extract_tb(error.__traceback__)
     if frames[-1].filename == _SYMBOLS:
         return str(error), True

@@ -10,7 +10,7 @@ import pytest
 from cell_files import ENDS, KEEPS, body, check_refusal
 
 import holdfast.cells
-from holdfast.cells import CELLS, Cell, Parameter
+from holdfast.cells import CELLS, Cell, Parameter, get, modifiers
 from holdfast.cells.define import VOCABULARY, cell
 from holdfast.errors import ConfigError
 
@@ -233,6 +233,17 @@ MISCALCULATIONS: dict[str, tuple[str, int, str]] = {
     "a product of nothing": (body(KEEPS, "(c,) = product('w')", ENDS), 4, "'w', 0 parts, blocks=1"),
     "half a block": (body(KEEPS, "(c,) = product('w', c, blocks=0)", ENDS), 4, "1 parts, blocks=0"),
     "nothing normalised": (body(KEEPS, "n = normalise()", ENDS), 4, "normalise takes the parts to normalise"),
+    "a value read too early": (
+        body(KEEPS, ENDS, arguments="f, g"),
+        3,
+        "c is read before anything is assigned to it; an old c is an argument c$",
+    ),
+    "an equality": (
+        body(KEEPS, "c = where(c == 0, f, c)", ENDS),
+        4,
+        "cannot be compared by == or !=; compare by <",
+    ),
+    "an inequality": (body(KEEPS, "c = where(c != f, f, c)", ENDS), 4, "cannot be compared by == or !="),
     "an and of symbols": (
         body(KEEPS, "c = f and c", ENDS),
         4,
@@ -291,6 +302,23 @@ def test_a_cell_that_calls_another_wrongly_says_which(my_cells: Any) -> None:
 def test_the_advice_about_a_derivative_helps(my_cells: Any) -> None:
     text = body("c = sigmoid(f) * c + g * g", "return named(c=c, h=tanh(c), f_in=f, g_in=g)")
     assert my_cells(text).mine.gradients
+
+
+def test_a_cell_shows_itself_in_one_line(my_cells: Any) -> None:
+    found = my_cells(MINIMAL).minimal
+    assert repr(found) == "<Cell minimal: gates f g, states h c>"
+    modified = modifiers.padded(modifiers.zoneout(found, 0.1, 0.05))
+    assert repr(modified) == "<Cell minimal: gates f g, states h c, zoneout(0.1, 0.05), padded()>"
+
+
+def test_a_plain_function_is_told_how_it_becomes_a_cell() -> None:
+    def plain(g: Any) -> Any:
+        return {"h": g}
+
+    with pytest.raises(
+        ConfigError, match=r"^cell is plain, which is no cell; decorate its.* @holdfast\.cell$"
+    ):
+        get(plain)  # type: ignore[arg-type]
 
 
 def test_only_a_function_is_decorated() -> None:
