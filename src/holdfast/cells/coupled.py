@@ -12,7 +12,7 @@ def coupled(
     o: Expression,
     c: Expression,
 ) -> dict[str, Expression]:
-    """What is forgotten makes room for as much of the new: the input gate is 1 - f."""
+    """What is forgotten makes room for as much of the new: i = 1 - f (Greff et al. write f = 1 - i)."""
     f, g, o = sigmoid(f), tanh(g), sigmoid(o)
     c = f * c + (1 - f) * g
     return named(f=f, g=g, o=o, c=c, h=o * tanh(c))

@@ -130,7 +130,8 @@ class LSTMCell(Modified):
         result = recurrence(
             cell, x, self.weights(), state, seed=draw_seed(cell, None), as_cell=True, backend=self.backend
         )
-        final = [part[0] if input.dim() == 2 else part[0, 0] for part in result.state]
+        # Copies, since autograd lets nobody detach or change a view in place, as loops over cells do.
+        final = [part[0].clone() if input.dim() == 2 else part[0, 0].clone() for part in result.state]
         if input.device.type == "cpu" and torch.is_autocast_enabled("cpu") and "c" in cell.states:
             # There PyTorch's cell casts the products only, and leaves the rest to promotion by the old c.
             old = input if state is None else state[cell.states.index("c")]

@@ -200,3 +200,14 @@ def test_copies(duplicate: Callable[[LSTMCell], LSTMCell]) -> None:
     single = LSTMCell(I, H, cell="layernorm", zoneout=0.2, cell_clip=1).eval()
     x = torch.randn(B, I)
     assert torch.equal(duplicate(single)(x)[0], single(x)[0])
+
+
+@pytest.mark.parametrize("cell", ["lstm", "peephole", "rnn"])
+def test_the_state_may_be_detached_and_changed_in_place(cell: str) -> None:
+    """As in truncated back-propagation through time, and where an episode ends."""
+    single, layer, x = LSTMCell(I, H, cell=cell), LSTM(I, H, cell=cell), torch.randn(T, B, I)
+    for state in (single(x[0]), layer(x)[1], layer.step(x[0])[1]):
+        state[0][..., 0, :] = 0
+        for part in state:
+            part.detach_()
+            assert not part.requires_grad
