@@ -295,6 +295,15 @@ class CellProperties:
         for name, one, other in zip(named, first, again, strict=True):
             assert torch.equal(one, other), name
 
+    @over("backend, case", on_backends(with_changes("lengths", f"projection reset start {NOISE}")))
+    def test_the_gradient_of_one_input_alone_is_that_among_all(self, backend: str, case: Case) -> None:
+        together = with_gradients(by_backend(case, named := leaves(case), backend), named)
+        for name in named:
+            alone = {n: value.detach().requires_grad_(n == name) for n, value in named.items()}
+            loss = loss_of(by_backend(case, alone, backend))
+            (gradient,) = torch.autograd.grad(loss, alone[name])
+            same_sums(gradient, together[f"grad {name}"], name)
+
     @pytest.mark.parametrize("modifier", ["zoneout", "semeniuta"])
     def test_the_mean_over_the_masks_is_the_value_at_evaluation(self, modifier: str) -> None:
         """For one step: zoneout in the mean of h and c, Semeniuta's dropout in that of the linear c."""
