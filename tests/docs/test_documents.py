@@ -5,9 +5,12 @@ from __future__ import annotations
 import doctest
 import importlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from holdfast.cells import CELLS
 
 ROOT = Path(__file__).parents[2]
 WITH_EXAMPLES = sorted(
@@ -22,6 +25,14 @@ PROGRAMS = [
     if re.search(PYTHON, path.read_text(), re.DOTALL | re.MULTILINE)
 ]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
+
+
+@pytest.fixture(autouse=True)
+def _cells_are_left_as_they_were() -> Iterator[None]:
+    before = dict(CELLS)
+    yield
+    CELLS.clear()
+    CELLS.update(before)
 
 
 def test_the_example_of_the_readme(
