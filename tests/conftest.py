@@ -27,7 +27,7 @@ def _fixed_seeds() -> None:
     np.random.seed(0)  # noqa: NPY002 -- scikit-learn draws from the global generator
     torch = sys.modules.get("torch")
     if torch is not None:
-        torch.default_generator.manual_seed(0)  # torch.manual_seed asks every kind of device, which takes 1 ms
+        torch.default_generator.manual_seed(0)  # torch.manual_seed asks every device: 1 ms
 
 
 @pytest.fixture(autouse=True)
