@@ -8,12 +8,32 @@ once: `normalise` and `product`. They give several results; `item` takes one of 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+import operator
+import threading
+from collections.abc import Callable, Iterable, Mapping
 from numbers import Real
 from typing import ClassVar, NoReturn
 from weakref import WeakValueDictionary
 
 Number = int | float
+
+# What an operation makes of numbers, so that no printed code has to.
+_OF_NUMBERS: dict[str, Callable[..., float]] = {
+    "add": operator.add,
+    "sub": operator.sub,
+    "mul": operator.mul,
+    "div": operator.truediv,
+    "neg": operator.neg,
+    "exp": math.exp,
+    "log": math.log,
+    "sqrt": math.sqrt,
+    "sigmoid": lambda x: 1 / (1 + math.exp(-x)),
+    "tanh": math.tanh,
+    "relu": lambda x: max(x, 0.0),
+    "abs": abs,
+    "maximum": max,
+    "minimum": min,
+}
 
 
 class Expression:
@@ -26,6 +46,7 @@ class Expression:
     __slots__ = ("__weakref__", "args", "name", "op", "value")
 
     _known: ClassVar[WeakValueDictionary[tuple[object, ...], Expression]] = WeakValueDictionary()
+    _lock: ClassVar[threading.RLock] = threading.RLock()
 
     op: str
     args: tuple[Expression, ...]
@@ -35,12 +56,16 @@ class Expression:
     def __new__(
         cls, op: str, args: tuple[Expression, ...] = (), name: str = "", value: float = 0.0
     ) -> Expression:
+        if op in _OF_NUMBERS and all(argument.op == "constant" for argument in args):
+            number = _OF_NUMBERS[op](*(argument.value for argument in args))
+            op, args, value = "constant", (), float(number)
         key = (op, tuple(map(id, args)), name, repr(value))
-        known = cls._known.get(key)
-        if known is None:
-            known = super().__new__(cls)
-            known.op, known.args, known.name, known.value = op, args, name, value
-            cls._known[key] = known
+        with cls._lock:
+            known = cls._known.get(key)
+            if known is None:
+                known = super().__new__(cls)
+                known.op, known.args, known.name, known.value = op, args, name, value
+                cls._known[key] = known
         return known
 
     def __add__(self, other: Expression | Number) -> Expression:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 from collections.abc import Callable
 
 import pytest
@@ -117,3 +118,12 @@ def test_a_derivative_that_needs_what_is_not_kept_says_so() -> None:
 
 def test_an_expression_shows_itself() -> None:
     assert repr(1 - e.tanh(e.symbol("a"))) == "sub(1.0, tanh(a))"
+
+
+def test_operations_on_numbers_are_done_at_once() -> None:
+    x = e.symbol("x")
+    assert e.exp(2) * x is x.__rmul__(math.exp(2))
+    assert e.maximum(1, 2) is e.constant(2)
+    assert (e.sigmoid(0) + 1) / 3 - 2 is e.constant((0.5 + 1) / 3 - 2)
+    with pytest.raises(ValueError, match="math domain error"):
+        e.log(-1)
