@@ -18,7 +18,7 @@ demo: $(INSTALLED)
 	$(BIN)/holdfast demo
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .
