@@ -62,7 +62,6 @@ def choose(request: Request, name: str = "auto") -> Backend:
         ConfigError: there is no backend of that name.
         BackendError: the named backend cannot run this call; the message is its reason.
     """
-    check_name(name)
     refusals = []
     for backend in BACKENDS:
         if name not in ("auto", backend.name):
@@ -71,6 +70,7 @@ def choose(request: Request, name: str = "auto") -> Backend:
         if reason is None:
             return backend
         refusals.append(f"{backend.name}: {reason}")
+    check_name(name)
     raise BackendError(f"backend={name!r} cannot run this call. " + "; ".join(refusals))
 
 

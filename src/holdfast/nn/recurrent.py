@@ -95,6 +95,11 @@ class Recurrent(Modified):
         self.proj_size = proj_size
         for name, shape in self._shapes():
             self.register_parameter(name, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
+        # Per layer and direction, each parameter's name without and with suffix, for every call to go through.
+        names = [[(name, name + suffix) for name in self._shapes_in(0)] for _, suffix in self._suffixes()]
+        self._weight_names = [
+            names[start : start + self.directions] for start in range(0, len(names), self.directions)
+        ]
         self.flatten_parameters()
         self.reset_parameters()
 
@@ -192,9 +197,10 @@ class Recurrent(Modified):
 
     def weights(self) -> Weights:
         """The parameters as the kernels take them: per layer, per direction, by name without suffix."""
-        names = list(self._shapes_in(0))
-        flat = [{name: getattr(self, name + suffix) for name in names} for _, suffix in self._suffixes()]
-        return [flat[start : start + self.directions] for start in range(0, len(flat), self.directions)]
+        return [
+            [{name: getattr(self, own) for name, own in direction} for direction in layer]
+            for layer in self._weight_names
+        ]
 
     def drawn_weights(self) -> Weights:
         """The same, in training with a new mask of dropped recurrent weights where `weight_drop` is set."""
