@@ -95,7 +95,7 @@ class Recurrent(Modified):
         self.proj_size = proj_size
         for name, shape in self._shapes():
             self.register_parameter(name, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
-        # Per layer and direction, each parameter's name without and with suffix, for every call to go through.
+        # Per layer and direction, each parameter's name without and with suffix: every call reads them.
         names = [[(name, name + suffix) for name in self._shapes_in(0)] for _, suffix in self._suffixes()]
         self._weight_names = [
             names[start : start + self.directions] for start in range(0, len(names), self.directions)
