@@ -8,6 +8,7 @@ step, and `d_x` the gradient of the loss to x. Modifiers add symbols of their ow
 from __future__ import annotations
 
 import inspect
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -24,6 +25,7 @@ from holdfast.cells.printers import latex_lines, torch_function
 
 Modifier = tuple[str, tuple[float, ...]]
 _MOST_VARIANTS = 64
+_lock = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -135,14 +137,17 @@ class Cell:
 
     def modified(self, name: str, *numbers: float) -> Cell:
         """This cell with one more modifier, in the place of another of that name: see `cells.modifiers`."""
-        if (name, numbers) not in self._variants:
-            if len(self._variants) >= _MOST_VARIANTS:  # as where zoneout grows during training
-                del self._variants[next(iter(self._variants))]
-            others = [modifier for modifier in self.modifiers if modifier[0] != name]
-            order = list(ORDER)
-            modifiers = sorted([*others, (name, numbers)], key=lambda modifier: order.index(modifier[0]))
-            self._variants[name, numbers] = replace(self, modifiers=tuple(modifiers))
-        return self._variants[name, numbers]
+        own = name, tuple(map(float, numbers))
+        with _lock:
+            made = self._variants.get(own)
+            if made is None:
+                if len(self._variants) >= _MOST_VARIANTS:  # as where zoneout grows during training
+                    del self._variants[next(iter(self._variants))]
+                others = [modifier for modifier in self.modifiers if modifier[0] != name]
+                order = list(ORDER)
+                modifiers = sorted([*others, own], key=lambda modifier: order.index(modifier[0]))
+                made = self._variants[own] = replace(self, modifiers=tuple(modifiers))
+        return made
 
     def has(self, modifier: str) -> bool:
         """Whether the cell was modified so."""
@@ -276,8 +281,8 @@ class Cell:
         """In padding the gradient of the state passes through and nothing else gets one."""
         if name.removeprefix("d_") in self.matrices:  # a sum over the batch, to which padding adds zeros
             return gradient
-        state = name.removeprefix("d_").removesuffix("_prev")
-        passing = symbol(f"d_{state}") if name.endswith("_prev") else constant(0)
+        old = {f"d_{state}_prev": state for state in self.states}
+        passing = symbol(f"d_{old[name]}") if name in old else constant(0)
         return where(symbol("valid"), gradient, passing)
 
     @cached_property
@@ -332,7 +337,7 @@ class Cell:
 
     def latex(self) -> str:
         """The equations of one step as a LaTeX `aligned` block."""
-        return _aligned(latex_lines(self.values, share=False))
+        return _aligned(latex_lines(self.values))
 
     def latex_gradients(self) -> str:
         """The derived equations of one backward step as a LaTeX `aligned` block."""

@@ -54,7 +54,10 @@ def check_names(cell: Cell) -> None:
                 f"cell {cell.name!r}: a value is called {name!r}, which is no Python identifier or means "
                 "something else in its step; give it another name"
             )
+    matrices = [parameter.name for parameter in cell.parameters if parameter.columns]
     twice = [name for name in cell.rows if cell.base_inputs.count(name) > 1 or name in added]
+    gradients = {f"d_{name}" for name in (*cell.states, *inputs)}
+    twice += [name for name in matrices if name in {*cell.base_inputs, *cell.values, *added, *gradients}]
     if twice:
         raise ConfigError(f"cell {cell.name!r}: its step has one name for two inputs: {twice[0]}")
 
@@ -72,13 +75,20 @@ def _of_declaration(cell: Cell) -> Iterator[str]:
         yield "its name must be a Python identifier other than torch, since code is printed from it"
     if cell.states[:1] != ("h",):
         yield f"the first state must be h, got states {cell.states}"
+    for gate in cell.gates:
+        if gate in {"h", "c"}:
+            yield f"a gate is called {gate!r}, as a state is; give it another name"
     if not set(cell.split) <= set(cell.gates):
         yield f"split names {cell.split}, its gates are {cell.gates}"
     taken = {*_OF_EVERY_LAYER, *(f"initial_{state}" for state in cell.states)}
     for parameter in cell.parameters:
-        if parameter.name in taken or not parameter.name.isidentifier():
+        if parameter.name in taken:
             yield f"a parameter is called {parameter.name!r}; every layer has {', '.join(sorted(taken))}"
-        if isinstance(parameter.feeds, str) or not parameter.feeds:
+        if not _nameable(parameter.name):
+            yield f"a parameter is called {parameter.name!r}, which is no Python identifier that it may have"
+        if [other.name for other in cell.parameters].count(parameter.name) > 1:
+            yield f"two parameters are called {parameter.name!r}"
+        if not isinstance(parameter.feeds, tuple) or not parameter.feeds:
             yield f"the feeds of {parameter.name!r} are a tuple of names, ('w',), got {parameter.feeds!r}"
     arguments = list(inspect.signature(cell.function).parameters)
     if arguments != cell.arguments:
@@ -102,8 +112,11 @@ def _of_values(cell: Cell, values: Mapping[str, Expression]) -> Iterator[str]:
             yield f"the value {name!r} depends on no gate and no old state: it never changes"
     for node in ordered(values.values()):
         yield from _of_node(node)
-        if node.op == "product" and node.args[0].name in matrices:
-            own = matrices[node.args[0].name]
+        if node.op == "product":
+            own = matrices.get(node.args[0].name)
+            if own is None:
+                yield f"product({node.args[0].name!r}, ...) needs a matrix: Parameter(..., columns=...)"
+                continue
             if (int(node.value), len(node.args) - 1) != (len(own.feeds), own.columns):
                 yield (
                     f"product({own.name!r}, ...) takes {own.columns} parts and blocks={len(own.feeds)}, as "

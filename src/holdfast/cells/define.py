@@ -223,6 +223,8 @@ class _Equations:
             )
         except ConfigError as error:
             self.refuse(str(error), self.last_line if self.has_run else self.first_line)
+        except RecursionError:
+            self.refuse("its equations are nested too deeply; take fewer steps from one to the next")
         self._check_use(made)
         self._check_derivative(made)
         return made

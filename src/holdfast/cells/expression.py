@@ -16,6 +16,7 @@ from typing import ClassVar, NoReturn
 from weakref import WeakValueDictionary
 
 Number = int | float
+_SHOWN_DEPTH = 4
 
 # What an operation makes of numbers, so that no printed code has to.
 _OF_NUMBERS: dict[str, Callable[..., float]] = {
@@ -27,7 +28,7 @@ _OF_NUMBERS: dict[str, Callable[..., float]] = {
     "exp": math.exp,
     "log": math.log,
     "sqrt": math.sqrt,
-    "sigmoid": lambda x: 1 / (1 + math.exp(-x)),
+    "sigmoid": lambda x: 0.5 + 0.5 * math.tanh(0.5 * x),
     "tanh": math.tanh,
     "relu": lambda x: max(x, 0.0),
     "abs": abs,
@@ -57,8 +58,13 @@ class Expression:
         cls, op: str, args: tuple[Expression, ...] = (), name: str = "", value: float = 0.0
     ) -> Expression:
         if op in _OF_NUMBERS and all(argument.op == "constant" for argument in args):
-            number = _OF_NUMBERS[op](*(argument.value for argument in args))
-            op, args, value = "constant", (), float(number)
+            value = float(_OF_NUMBERS[op](*(argument.value for argument in args)))
+            if not math.isfinite(value):
+                raise OverflowError(f"{op} of {', '.join(map(repr, args))} is no finite number")
+            op, args = "constant", ()
+        if op == "where" and args[0].args and all(one.op == "constant" for one in args[0].args):
+            a, b = (one.value for one in args[0].args)
+            return args[1] if (a < b or (a == b and args[0].op == "less_equal")) else args[2]
         key = (op, tuple(map(id, args)), name, repr(value))
         with cls._lock:
             known = cls._known.get(key)
@@ -141,11 +147,17 @@ class Expression:
         )
 
     def __repr__(self) -> str:
+        return self._shown(_SHOWN_DEPTH)
+
+    def _shown(self, depth: int) -> str:
+        """As far down as that: what is shared below would be written out again and again."""
         if self.op == "symbol":
             return self.name
         if self.op == "constant":
             return repr(self.value)
-        return f"{self.op}({', '.join(map(repr, self.args))})"
+        if depth == 0:
+            return "..."
+        return f"{self.op}({', '.join(argument._shown(depth - 1) for argument in self.args)})"
 
 
 def symbol(name: str) -> Expression:

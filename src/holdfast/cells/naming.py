@@ -7,7 +7,7 @@ carries a digest of its equations, so that a graph that was exported with one ce
 from __future__ import annotations
 
 import hashlib
-from functools import cache
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from holdfast.cells.printers import torch_function
@@ -38,7 +38,7 @@ def _base_name(cell: Cell) -> str:
     return f"{cell.name}#{hashlib.sha256(equations.encode()).hexdigest()[:16]}"
 
 
-@cache
+@lru_cache(maxsize=256)
 def cell_of(spec: str) -> Cell:
     """The cell of that spec.
 

@@ -70,6 +70,11 @@ CUTS: Mapping[str, Callable[[Expression], int]] = {
 }
 
 
+def _of_two_numbers(choice: Expression) -> bool:
+    condition, *others = choice.args
+    return bool(condition.args) and all(other.op == "constant" for other in others)
+
+
 def _only_result(cut: Expression) -> bool:
     """Whether a cut point has one result, which then needs no number."""
     counts = {"normalise": 1, "normalise_backward": 2}
@@ -91,6 +96,7 @@ class Language:
     brackets: tuple[str, str] = ("(", ")")
     first_item: int = 0
     bare_item: bool = False
+    where_numbers: str = ""
 
     def render(self, expression: Expression) -> str:
         """The source text of one expression."""
@@ -102,6 +108,8 @@ class Language:
         if expression.op == "constant":
             return self.number(expression.value), ATOM if expression.value >= 0 else _UNARY
         template, strength, needed = self.operations[expression.op]
+        if expression.op == "where" and self.where_numbers and _of_two_numbers(expression):
+            return self._render_where_numbers(expression), ATOM
         if expression.op == "item" and self.bare_item and _only_result(expression.args[0]):
             return self._render(expression.args[0])
         if expression.op in CUTS:
@@ -113,6 +121,13 @@ class Language:
         if expression.op == "item":
             arguments.append(str(int(expression.value) + self.first_item))
         return template.format(*arguments), strength
+
+    def _render_where_numbers(self, expression: Expression) -> str:
+        """A choice between two numbers has the type of what is compared."""
+        condition, a, b = expression.args
+        compared = next(argument for argument in condition.args if argument.op != "constant")
+        texts = [self._render(argument)[0] for argument in (condition, a, b, compared)]
+        return self.where_numbers.format(*texts)
 
     def _render_cut(self, expression: Expression, template: str) -> str:
         """A cut point's arguments fall into two lists: see `CUTS`."""
@@ -157,6 +172,8 @@ TORCH = Language(
         "product_backward": ("product_backward({0}, ({1},), {2})", ATOM, ()),
         "outer": ("outer(({0},), ({1},))", ATOM, ()),
     },
+    # Two Python numbers would come in PyTorch's default type.
+    where_numbers="torch.where({0}, torch.full_like({3}, {1}), {2})",
 )
 
 

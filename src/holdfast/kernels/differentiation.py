@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from holdfast.cells import Cell
+from holdfast.errors import InputError
 from holdfast.kernels.interface import Wanted
 from holdfast.kernels.operators import (
     DIFFERENTIABLE,
@@ -80,14 +81,17 @@ def _backward_operator(ctx: Any, upstream: Sequence[Tensor | None]) -> tuple[Any
     kept = list(left)
     cell, first = Cell.of(ctx.plain[0]), 1 + ctx.states
     traces = [upstream[first + list(cell.values).index(state)] for state in cell.states] if kept else []
-    found = backward_operator(
-        *ctx.plain, x, *one, *several, kept, upstream[0], list(upstream[1:first]), traces, True, True
+    place = len(ctx.plain)
+    needed = ctx.needs_input_grad[place + 4]
+    wanted = Wanted(bool(ctx.needs_input_grad[place]), any(needed) if isinstance(needed, list) else needed)
+    d_x, *rest = backward_operator(
+        *ctx.plain, x, *one, *several, kept, upstream[0], list(upstream[1:first]), traces, *wanted
     )
-    d_x, *rest = found
     gradients: list[Any] = []
     for kind, count in zip(KINDS[4:], ctx.counts, strict=True):
-        gradients.append([rest.pop(0) if kind in DIFFERENTIABLE else None for _ in range(count)])
-    return (*(None for _ in ctx.plain), d_x, None, None, None, *gradients, None)
+        own = [rest.pop(0) if kind in DIFFERENTIABLE else None for _ in range(count)]
+        gradients.append(own if wanted.weights or kind != "weights" else [None] * count)
+    return (*(None for _ in ctx.plain), d_x if wanted.x else None, None, None, None, *gradients, None)
 
 
 forward_operator.register_autograd(_backward_operator, setup_context=_setup_operator)
@@ -192,6 +196,8 @@ def _looped(
     tensors: Tensors,
 ) -> tuple[Tensors, tuple[int, ...]]:
     """Run the function for one element of the batch after the other."""
+    if info.batch_size == 0:
+        raise InputError("torch.func.vmap over a dimension of size 0: there is nothing to run")
     results = [
         applied(
             function,

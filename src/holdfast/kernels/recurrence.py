@@ -136,8 +136,9 @@ def _check_devices(request: Request) -> None:
 
 def _readable(tensor: Tensor) -> bool:
     """Whether Python may look at the values: no device stalls, and nothing stands in for them."""
-    stands_in = being_recorded() or _transformed() or torch._C._len_torch_dispatch_stack() > 0
-    return tensor.device.type == "cpu" and not stands_in
+    if being_recorded() or _transformed() or torch._C._len_torch_dispatch_stack() > 0:
+        return False
+    return tensor.device.type == "cpu" and not isinstance(tensor, torch._subclasses.FakeTensor)
 
 
 def _transformed() -> bool:
@@ -159,8 +160,10 @@ def _through_operators(request: Request, backend: Backend, trace: TraceWish) -> 
     x = request.data
     if trace == "gradients":
         request = replace(request, taps=_zero_taps(request))
-    # What torch.jit.trace records may be trained later, whatever the grad mode is now.
-    keep = request.trace or being_traced() or (torch.is_grad_enabled() and _requires_grad(request))
+    # What torch.jit.trace records may be trained later, whatever the grad mode is now; and autograd may run
+    # around a transform that hides whether a tensor requires it.
+    trains = torch.is_grad_enabled() and (_requires_grad(request) or _transformed())
+    keep = request.trace or being_traced() or trains
     plan, tensors = planned(request, backend.name, keep=keep, trace=request.trace)
     recorded = being_recorded() and not _transformed()
     results = forward(plan, tensors) if recorded else applied(Recurrence, plan, *tensors)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.cells import Cell
-from holdfast.errors import InputError
+from holdfast.errors import ConfigError, InputError
 from holdfast.kernels import Request, Weights, recurrence
 from holdfast.nn import convert, keywords
 from holdfast.nn.initialise import initialise
@@ -85,6 +85,11 @@ class LSTMCell(Modified):
         self.hidden_size = hidden_size
         self.bias = bias
         for name, shape in self._shapes().items():
+            if hasattr(self, name):
+                raise ConfigError(
+                    f"a parameter of the cell {self.cell.name!r} is called {name!r}, as something of every "
+                    "LSTMCell is; give it another name"
+                )
             parameter = nn.Parameter(torch.empty(shape, device=device, dtype=dtype)) if shape else None
             self.register_parameter(name, parameter)
         self.reset_parameters()

@@ -58,7 +58,7 @@ NAMES = "bias_hh, bias_ih, initial_c, initial_h, weight_hh, weight_hr, weight_ih
         ({"states": ("c", "h")}, "the first state must be h, got states ('c', 'h')"),
         ({"states": ()}, "the first state must be h, got states ()"),
         ({"split": ("i",)}, "split names ('i',), its gates are ('f', 'g')"),
-        ({"parameters": (VECTOR, MATRIX, VECTOR)}, "its function must take ['f', 'g', 'c', 'p', 'p'], got ["),
+        ({"parameters": (VECTOR, MATRIX, VECTOR)}, "two parameters are called 'weight_f'"),
         ({"gates": ("g", "f")}, "must take ['g', 'f', 'c', 'p'], got ['f', 'g', 'c', 'p']"),
     ]
     + [
@@ -66,7 +66,7 @@ NAMES = "bias_hh, bias_ih, initial_c, initial_h, weight_hh, weight_hr, weight_ih
             {"parameters": (Parameter(name, ("p",), "a vector"), MATRIX)},
             f"a parameter is called {name!r}; every layer has {NAMES}",
         )
-        for name in (*NAMES.split(", "), "not a name")
+        for name in NAMES.split(", ")
     ]
     + [
         (
@@ -223,3 +223,47 @@ def test_the_names_that_modifiers_add_are_known(name: str) -> None:
     assert {*cell.values} - {*get(name).values} <= {f"{state}_raw" for state in cell.states}
     left_out = set() if "c" in cell.states else {"clip"}
     assert {modifier for modifier, _ in cell.modifiers} == {*modifiers.ORDER} - left_out
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        (
+            (Parameter("w", ("a",), "", start=0.0), Parameter("w", ("b",), "", start=0.0)),
+            "two parameters are",
+        ),
+        ((Parameter("w x", ("a", "b"), "", start=0.0),), "'w x', which is no Python identifier"),
+        ((Parameter("w", ["a", "b"], "", start=0.0),), "the feeds of 'w' are a tuple"),  # type: ignore[arg-type]
+    ],
+)
+def test_parameters_that_no_layer_could_have(parameters: tuple[Parameter, ...], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Cell("mine", lambda g, a, b: named(h=tanh(g + a * b)), ("g",), ("h",), parameters)
+
+
+@pytest.mark.parametrize("name", ["z_g", "c_prev", "valid", "d_h", "drop_g", "keep_c"])
+def test_a_matrix_called_like_something_in_the_step(name: str) -> None:
+    matrix = Parameter(name, ("m",), "", columns=1)
+
+    def mine(g: Expression, c: Expression) -> dict[str, Expression]:
+        (seen,) = product(name, c)
+        return named(c=c * tanh(g + seen), h=tanh(g))
+
+    with pytest.raises(ConfigError, match="one name for two inputs"):
+        Cell("mine", mine, ("g",), ("h", "c"), (matrix,))
+
+
+def test_a_gate_called_like_a_state() -> None:
+    with pytest.raises(ConfigError, match="a gate is called 'h', as a state is"):
+        Cell("mine", lambda h: named(h=tanh(h)), ("h",), ("h",))
+
+
+def test_a_product_needs_a_matrix() -> None:
+    vector = Parameter("w", ("w",), "", start=0.0)
+
+    def mine(g: Expression, c: Expression, w: Expression) -> dict[str, Expression]:
+        (seen,) = product("w", c)
+        return named(c=c * tanh(g + seen) + w, h=tanh(g))
+
+    with pytest.raises(ConfigError, match=r"product\(.w., ...\) needs a matrix"):
+        Cell("mine", mine, ("g",), ("h", "c"), (vector,))

@@ -127,3 +127,26 @@ def test_operations_on_numbers_are_done_at_once() -> None:
     assert (e.sigmoid(0) + 1) / 3 - 2 is e.constant((0.5 + 1) / 3 - 2)
     with pytest.raises(ValueError, match="math domain error"):
         e.log(-1)
+
+
+def test_a_choice_between_numbers_is_made_at_once_or_has_the_type_of_what_is_compared() -> None:
+    x = e.symbol("x")
+    assert e.where(e.exp(1) < 2, 1, 0) is e.constant(0)
+    assert e.where(e.constant(2) <= 2, 1, 0) is e.constant(1)
+    module: dict[str, Callable[..., tuple[torch.Tensor, ...]]] = {"torch": torch}  # type: ignore[dict-item]
+    exec(torch_function("choose", ["x"], {"y": e.where(x < 0, 0.01, 1.0)}), module)
+    (found,) = module["choose"](torch.tensor([-1.0, 1.0], dtype=torch.float64))
+    assert found.tolist() == [0.01, 1.0]
+
+
+def test_numbers_that_are_none() -> None:
+    with pytest.raises(OverflowError, match=r"mul of .* is no finite number"):
+        e.exp(500) * e.exp(500)  # type: ignore[operator]
+    assert e.sigmoid(-1000) is e.constant(0)
+
+
+def test_what_is_shared_is_not_shown_for_ever() -> None:
+    x = e.symbol("x")
+    for _ in range(60):
+        x = x + e.tanh(x) * 0.5
+    assert len(repr(x)) < 1000

@@ -8,11 +8,12 @@ import pickle
 from collections.abc import Callable
 from functools import reduce
 
+import numpy as np
 import pytest
 
-from holdfast.cells import Cell, get, modifiers
+from holdfast.cells import Cell, Parameter, get, modifiers
 from holdfast.cells.cell import Cell as CellClass
-from holdfast.cells.expression import symbols_of, tanh
+from holdfast.cells.expression import named, sigmoid, symbols_of, tanh
 from holdfast.cells.registry import BUILT_IN
 from holdfast.errors import ConfigError
 
@@ -138,3 +139,27 @@ def test_a_value_that_a_modifier_hides_is_kept(kind: str) -> None:
     assert list(cell.values) == ["h_raw", "h"]
     assert "h_raw" in cell.torch_gradient_source()
     assert list(modify(get("rnn")).values) == ["g", "h"]
+
+
+def test_names_that_end_like_an_old_state() -> None:
+    """Padding passes on the gradients of old states, and of nothing else that is called so."""
+    cell = modifiers.padded(
+        CellClass(
+            "mine",
+            lambda f_prev, g, c, a_prev: named(
+                f=sigmoid(f_prev + a_prev), g=tanh(g), c=c * sigmoid(f_prev + a_prev) + tanh(g), h=tanh(c)
+            ),
+            ("f_prev", "g"),
+            ("h", "c"),
+            (Parameter("a_prev", ("a_prev",), "", start=1.0),),
+        )
+    )
+    source = cell.torch_gradient_source()
+    assert "d_a, " not in source
+    compile(source, "<test>", "exec")
+    assert symbols_of([cell.gradients["d_a_prev"]]).isdisjoint({"d_a", "d_a_prev"})
+
+
+def test_numbers_of_another_library() -> None:
+    assert modifiers.clip(get("lstm"), np.float64(3)) == modifiers.clip(get("lstm"), 3)
+    assert CellClass.of(modifiers.clip(get("lstm"), np.float64(3)).spec) == modifiers.clip(get("lstm"), 3.0)

@@ -6,9 +6,14 @@ import itertools
 
 import pytest
 import torch
+from functorch.compile import make_boxed_func
 from torch import Tensor
+from torch._dynamo.backends.common import aot_autograd
+from torch._subclasses import FakeTensor, FakeTensorMode
+from torch.func import functional_call, stack_module_state, vmap
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from holdfast.errors import InputError
 from holdfast.kernels import recurrence
 from holdfast.kernels.printed import _known
 from holdfast.nn.lstm import LSTM
@@ -90,3 +95,46 @@ def test_the_same_cell_with_other_numbers_prints_no_new_code() -> None:
         layer(x)[0].sum().backward()  # type: ignore[union-attr, no-untyped-call]
     assert len(_known) == before
     assert len(layer.cell._variants) < 100
+
+
+@pytest.mark.parametrize("cell", ["lstm", "peephole"])
+def test_an_ensemble_is_trained_through_vmap(cell: str) -> None:
+    """Autograd runs around the transform, which hides that the weights require it."""
+    layers = [LSTM(I, H, cell=cell, dtype=torch.float64) for _ in range(3)]
+    x = torch.randn(T, B, I, dtype=torch.float64)
+    stacked, _ = stack_module_state(layers)
+    outputs = vmap(lambda own: functional_call(layers[0], own, (x,))[0])(stacked)
+    outputs.square().sum().backward()
+    for k, layer in enumerate(layers):
+        layer(x)[0].square().sum().backward()  # type: ignore[union-attr, no-untyped-call]
+        for name, parameter in layer.named_parameters():
+            torch.testing.assert_close(stacked[name].grad[k], parameter.grad, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("wanted", [("x",), ("weights",)], ids="-".join)
+def test_a_compiled_call_is_told_what_is_wanted(wanted: tuple[str, ...]) -> None:
+    layer = LSTM(I, H, cell="peephole").requires_grad_("weights" in wanted)
+    x = torch.randn(T, B, I, requires_grad="x" in wanted)
+    seen = []
+
+    def backend(graph: torch.fx.GraphModule, _inputs: object) -> object:
+        seen.extend(node.args for node in graph.graph.nodes if "holdfast.backward" in str(node.target))
+        return make_boxed_func(graph.forward)
+
+    compiled = torch.compile(layer, backend=aot_autograd(fw_compiler=backend), fullgraph=True)
+    compiled(x)[0].sum().backward()
+    ((*_, wants_x, wants_weights),) = seen
+    assert (wants_x, wants_weights) == ("x" in wanted, "weights" in wanted)
+
+
+def test_nothing_to_run_is_said() -> None:
+    with pytest.raises(InputError, match="vmap over a dimension of size 0"):
+        vmap(LSTM(I, H, cell="peephole"))(torch.randn(0, T, B, I))
+
+
+def test_fake_tensors_are_not_looked_into() -> None:
+    with FakeTensorMode():
+        layer = LSTM(I, H, cell="peephole")
+        output, _ = layer(torch.randn(T, B, I), lengths=torch.tensor([5, 2, 0]))
+    assert isinstance(output, FakeTensor)
+    assert output.shape == (T, B, H)
