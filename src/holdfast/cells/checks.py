@@ -11,7 +11,7 @@ from holdfast.cells.expression import Expression, ordered, symbol, symbols_of
 from holdfast.errors import ConfigError
 
 if TYPE_CHECKING:
-    from holdfast.cells.cell import Cell
+    from holdfast.cells.cell import Cell, Parameter
 
 # What printed code calls into.
 _RESERVED = {"torch", "normalise", "normalise_backward", "product", "product_backward", "outer"}
@@ -113,15 +113,22 @@ def _of_values(cell: Cell, values: Mapping[str, Expression]) -> Iterator[str]:
     for node in ordered(values.values()):
         yield from _of_node(node)
         if node.op == "product":
-            own = matrices.get(node.args[0].name)
-            if own is None:
-                yield f"product({node.args[0].name!r}, ...) needs a matrix: Parameter(..., columns=...)"
-                continue
-            if (int(node.value), len(node.args) - 1) != (len(own.feeds), own.columns):
-                yield (
-                    f"product({own.name!r}, ...) takes {own.columns} parts and blocks={len(own.feeds)}, as "
-                    f"its parameter is declared; got {len(node.args) - 1} and blocks={int(node.value)}"
-                )
+            yield from _of_product(node, matrices)
+        if node.op in {"normalise", "product"}:
+            parts = node.args[1:] if node.op == "product" else node.args
+            if any(not symbols_of([part]) & changing for part in parts):
+                yield f"each part that {node.op} takes must depend on a gate or an old state"
+
+
+def _of_product(node: Expression, matrices: Mapping[str, Parameter]) -> Iterator[str]:
+    own = matrices.get(node.args[0].name)
+    if own is None:
+        yield f"product({node.args[0].name!r}, ...) needs a matrix: Parameter(..., columns=...)"
+    elif (int(node.value), len(node.args) - 1) != (len(own.feeds), own.columns):
+        yield (
+            f"product({own.name!r}, ...) takes {own.columns} parts and blocks={len(own.feeds)}, as "
+            f"its parameter is declared; got {len(node.args) - 1} and blocks={int(node.value)}"
+        )
 
 
 def _of_node(node: Expression) -> Iterator[str]:

@@ -152,6 +152,9 @@ def cell(
     return define if function is None else define(function)
 
 
+_TOO_DEEP = "its equations are nested too deeply; take fewer steps from one to the next"
+
+
 class _Equations:
     """A user's function: its errors say where they come from, and it pickles by its name in its module."""
 
@@ -224,7 +227,7 @@ class _Equations:
         except ConfigError as error:
             self.refuse(str(error), self.last_line if self.has_run else self.first_line)
         except RecursionError:
-            self.refuse("its equations are nested too deeply; take fewer steps from one to the next")
+            self.refuse(_TOO_DEEP)
         self._check_use(made)
         self._check_derivative(made)
         return made
@@ -282,6 +285,8 @@ class _Equations:
     def _check_derivative(self, made: Cell) -> None:
         try:
             _ = made.gradients
+        except RecursionError:
+            self.refuse(_TOO_DEEP)
         except ValueError as error:
             words = re.findall(r"\w+", str(error))
             unkept = [a for a, name in zip(made.arguments, made.base_inputs, strict=True) if name in words]

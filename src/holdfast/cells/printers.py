@@ -54,7 +54,8 @@ def _names(values: Mapping[str, Expression], nodes: Sequence[Expression]) -> dic
         argument for node in nodes for argument in node.args * (1 + (node.op in {"maximum", "minimum"}))
     )
     given = {node: name for name, node in reversed(list(values.items()))}
-    shared = [node for node in nodes if node.args and uses[node] > 1 and node not in given]
+    deep = _too_deep(nodes, given)
+    shared = [n for n in nodes if n.args and n not in given and (uses[n] > 1 or n in deep)]
     taken = {*values, *(node.name for node in nodes if node.op == "symbol")}
     free = (name for name in (f"t{number}" for number in count(1)) if name not in taken)
     return given | dict(zip(shared, free, strict=False))
@@ -79,6 +80,21 @@ def _only_result(cut: Expression) -> bool:
     """Whether a cut point has one result, which then needs no number."""
     counts = {"normalise": 1, "normalise_backward": 2}
     return cut.value == 1 if "product" in cut.op else len(cut.args) == counts.get(cut.op)
+
+
+_DEEPEST = 40
+
+
+def _too_deep(nodes: Sequence[Expression], given: Mapping[Expression, str]) -> set[Expression]:
+    """Every so many levels one that needs a name: compilers take only so many brackets in each other."""
+    depths: dict[Expression, int] = {}
+    deep = set()
+    for node in nodes:
+        depth = 1 + max((depths[argument] for argument in node.args), default=0)
+        if depth > _DEEPEST and node.op != "item":
+            deep.add(node)
+        depths[node] = 0 if node in deep or node in given else depth
+    return deep
 
 
 @dataclass(frozen=True)

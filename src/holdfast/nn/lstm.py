@@ -186,7 +186,8 @@ class LSTM(Recurrent):
         layout = Layout(batched=x.dim() == 2, batch_first=False)
         call = self._dense(layout.entering(x.unsqueeze(0)), state, None, None, layout)
         result = self._run(call, weights, generator, False)
-        return cast(Tensor, layout.output(result.output))[0], layout.state(result.state)
+        # A copy, since autograd lets nobody detach or change a view in place.
+        return cast(Tensor, layout.output(result.output))[0].clone(), layout.state(result.state)
 
     @classmethod
     def from_torch(cls, layer: nn.LSTM | nn.RNN) -> Self:

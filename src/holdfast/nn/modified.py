@@ -81,7 +81,8 @@ class Modified(nn.Module):
     @property
     def recurrent_dropout(self) -> float | Mapping[str, float]:
         """Dropout in the recurrence, as it was given; 0.0 for none."""
-        return self._recurrent_dropout
+        given = self._recurrent_dropout
+        return dict(given) if isinstance(given, Mapping) else given
 
     @recurrent_dropout.setter
     def recurrent_dropout(self, value: float | Mapping[str, float]) -> None:

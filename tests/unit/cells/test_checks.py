@@ -9,7 +9,7 @@ import pytest
 
 from holdfast.cells import CELLS, Cell, Parameter, get, modifiers
 from holdfast.cells.checks import _added, check_declaration, check_names, check_values
-from holdfast.cells.expression import Expression, named, product, sigmoid, tanh, where
+from holdfast.cells.expression import Expression, named, normalise, product, sigmoid, tanh, where
 from holdfast.errors import ConfigError
 
 Equations = Callable[..., dict[str, Expression]]
@@ -267,3 +267,12 @@ def test_a_product_needs_a_matrix() -> None:
 
     with pytest.raises(ConfigError, match=r"product\(.w., ...\) needs a matrix"):
         Cell("mine", mine, ("g",), ("h", "c"), (vector,))
+
+
+def test_what_is_summed_over_units_must_change_from_row_to_row() -> None:
+    def mine(g: Expression, p: Expression) -> dict[str, Expression]:
+        a, b = normalise(p, g)
+        return named(h=tanh(a + b))
+
+    with pytest.raises(ConfigError, match="each part that normalise takes must depend on a gate"):
+        Cell("mine", mine, ("g",), ("h",), (Parameter("p", ("p",), "", start=0.0),))

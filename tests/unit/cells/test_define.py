@@ -12,6 +12,7 @@ from cell_files import ENDS, KEEPS, body, check_refusal
 import holdfast.cells
 from holdfast.cells import CELLS, Cell, Parameter, get, modifiers
 from holdfast.cells.define import VOCABULARY, cell
+from holdfast.cells.expression import Expression, named, tanh
 from holdfast.errors import ConfigError
 
 MINIMAL = """
@@ -333,3 +334,22 @@ def test_a_function_without_source_still_has_a_line() -> None:
         ConfigError, match=r"<string>, line 2: cell 'mine': name 'named' is not defined: from"
     ):
         cell(names["mine"])
+
+
+@pytest.mark.parametrize("depth", [100, 200, 300, 450, 900])
+def test_a_long_chain_runs_or_is_refused_with_its_line(depth: int) -> None:
+    def chain(g: Expression, c: Expression) -> dict[str, Expression]:
+        v = first = tanh(g)
+        for _ in range(depth):
+            v = tanh(v) * 0.5
+        return named(g=first, c=c * 0.5 + v, h=v)
+
+    try:
+        found = cell(gates=("g",), name="chain")(chain)
+    except ConfigError as error:
+        assert depth > 200
+        assert "its equations are nested too deeply" in str(error)  # noqa: PT017
+        return
+    everything = modifiers.padded(modifiers.reset(modifiers.zoneout(modifiers.clip(found, 1.0), 0.1, 0.1)))
+    compile(everything.torch_source(), "<test>", "exec")
+    compile(everything.torch_gradient_source(), "<test>", "exec")

@@ -238,3 +238,10 @@ def test_steps_with_equal_generators_draw_the_same_masks() -> None:
     )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+def test_the_rates_of_dropout_are_not_changed_behind_the_layers_back() -> None:
+    layer = LSTM(3, 4, recurrent_dropout={"h": 0.2})
+    layer.recurrent_dropout["h"] = 0.9  # type: ignore[index]
+    assert layer.recurrent_dropout == {"h": 0.2}
+    assert "recurrent_dropout={'h': 0.2}" in repr(layer)
