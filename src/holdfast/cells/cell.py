@@ -180,18 +180,14 @@ class Cell:
         return (*own, PROJECTION) if self.has("project") else own
 
     @property
-    def tapped_states(self) -> tuple[str, ...]:
-        """The states whose gradient a gradient trace shows."""
-        return tuple(state for state in self.states if state in {"h", "c"})
+    def tapped(self) -> tuple[str, ...]:
+        """What a gradient trace shows: the gates' pre-activations, and the states h and c."""
+        return (*self.gates, *(state for state in self.states if state in {"h", "c"}))
 
     @property
     def arguments(self) -> list[str]:
         """What the function must take."""
-        gates = [
-            name
-            for gate in self.gates
-            for name in ((f"x_{gate}", f"r_{gate}", f"b_{gate}") if gate in self.split else (gate,))
-        ]
+        gates = [name.removeprefix("z_") for name in self.gate_inputs]
         states = [f"{state}_prev" if state in gates else state for state in self.states[1:]]
         return [*gates, *states, *self.rows]
 
@@ -222,7 +218,7 @@ class Cell:
     def fixed_inputs(self) -> tuple[str, ...]:
         """The symbols that are the same at each step: parameters, matrices, scalars, `h_start c_start`."""
         starts = (f"{state}_start" for state in self.states)
-        return (*self.rows, *_among(self._used, (*self.matrices, *(self.graph.scalars or {}), *starts)))
+        return (*self.rows, *_among(self._used, (*self.matrices, *self.graph.scalars, *starts)))
 
     @cached_property
     def step_inputs(self) -> tuple[str, ...]:
@@ -242,7 +238,7 @@ class Cell:
     @cached_property
     def entering_fixed(self) -> tuple[str, ...]:
         """Of what enters `weight_hh`, as `fixed_inputs`."""
-        return _among(symbols_of([self.graph.entering]), (*(self.graph.scalars or {}), "h_start"))
+        return _among(symbols_of([self.graph.entering]), (*self.graph.scalars, "h_start"))
 
     @cached_property
     def entering_steps(self) -> tuple[str, ...]:
@@ -267,7 +263,7 @@ class Cell:
             if self.graph.padded:
                 gradient = where(symbol("valid"), gradient, 0)
             upstream[node] = upstream[node] + gradient if node in upstream else gradient
-        wanted = [symbol(name) for name in self.inputs if name not in (self.graph.scalars or {})]
+        wanted = [symbol(name) for name in self.inputs if name not in self.graph.scalars]
         found = derivative(self.values, upstream, wanted, map(symbol, self._readable))
         gradients = {f"d_{node.name}": gradient for node, gradient in found.items()}
         if self.graph.padded:

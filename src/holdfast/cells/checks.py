@@ -46,8 +46,8 @@ def check_names(cell: Cell) -> None:
     """
     added = _added(cell)
     inputs = {*cell.base_inputs, *cell.inputs, *added}
-    taken = {*inputs, *(f"d_{name}" for name in (*cell.states, *inputs))}
-    taken |= {f"{state}_{what}" for state in cell.states for what in ("next", "raw")}
+    gradients = {f"d_{name}" for name in (*cell.states, *inputs)}
+    taken = inputs | gradients | {f"{state}_{what}" for state in cell.states for what in ("next", "raw")}
     for name in cell.plain_values:
         if name in taken or not _nameable(name):
             raise ConfigError(
@@ -56,7 +56,6 @@ def check_names(cell: Cell) -> None:
             )
     matrices = [parameter.name for parameter in cell.parameters if parameter.columns]
     twice = [name for name in cell.rows if cell.base_inputs.count(name) > 1 or name in added]
-    gradients = {f"d_{name}" for name in (*cell.states, *inputs)}
     twice += [name for name in matrices if name in {*cell.base_inputs, *cell.values, *added, *gradients}]
     if twice:
         raise ConfigError(f"cell {cell.name!r}: its step has one name for two inputs: {twice[0]}")

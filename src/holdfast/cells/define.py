@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, overload
 
+from holdfast import cells
+from holdfast.cells import expression
 from holdfast.cells.arguments import Arguments
 from holdfast.cells.cell import Cell, Parameter
 from holdfast.cells.expression import Expression, symbol, symbols_of
@@ -23,24 +25,14 @@ from holdfast.errors import ConfigError
 
 Function = Callable[..., dict[str, Expression]]
 
-# What a cell may call; all of it comes from holdfast.cells.
-VOCABULARY = (
-    "absolute",
-    "exp",
-    "log",
-    "maximum",
-    "minimum",
-    "named",
-    "normalise",
-    "product",
-    "relu",
-    "sigmoid",
-    "sqrt",
-    "tanh",
-    "where",
-)
-
 _SYMBOLS = symbols_of.__code__.co_filename  # whose errors say all there is to say
+
+# What a cell may call: the functions over symbols that holdfast.cells exports.
+VOCABULARY = tuple(
+    name
+    for name in cells.__all__
+    if getattr(getattr(cells, name), "__module__", "") == expression.__name__ and name.islower()
+)
 
 
 @overload

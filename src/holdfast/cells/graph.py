@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from holdfast.cells.expression import Expression, substituted, symbol
 
@@ -46,7 +46,7 @@ class Graph:
     carried: Mapping[str, Expression]
     entering: Expression
     draws: tuple[Draw, ...] = ()
-    scalars: Mapping[str, float] | None = None
+    scalars: Mapping[str, float] = field(default_factory=dict)
     padded: bool = False
     taps: tuple[str, ...] = ()
     unkept: frozenset[str] = frozenset()
@@ -103,4 +103,4 @@ class Graph:
 
     def reading(self, *draws: Draw, **scalars: float) -> Graph:
         """The same step with more masks and numbers to read."""
-        return replace(self, draws=(*self.draws, *draws), scalars={**(self.scalars or {}), **scalars})
+        return replace(self, draws=(*self.draws, *draws), scalars={**self.scalars, **scalars})

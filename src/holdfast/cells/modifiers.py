@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from holdfast.cells.cell import Cell
 
 PROJECTION = "weight_hr"
-_STREAMS = {"keep_h": 0, "keep_c": 1, "drop_g": 2, "drop_h": 3}
+# What keeps the masks of a call apart: `Draw.stream`.
+ZONEOUT_H, ZONEOUT_C, CELL_DROPOUT, STATE_DROPOUT = range(4)
 
 
 def clip(cell: Cell, limit: float) -> Cell:
@@ -131,13 +132,13 @@ def _dropped(value: Expression, what: str) -> Expression:
 
 
 def _cell_dropout(graph: Graph, _cell: Cell, probability: float) -> Graph:
-    draw = Draw("drop_g", "g", _STREAMS["drop_g"], probability)
+    draw = Draw("drop_g", "g", CELL_DROPOUT, probability)
     rewritten = graph.with_later_uses("g", lambda g: _dropped(g, "g"))
     return rewritten.reading(draw, scale_g=1 / (1 - probability))
 
 
 def _state_dropout(graph: Graph, _cell: Cell, probability: float) -> Graph:
-    draw = Draw("drop_h", "h", _STREAMS["drop_h"], probability, per_sequence=True)
+    draw = Draw("drop_h", "h", STATE_DROPOUT, probability, per_sequence=True)
     entering = _dropped(graph.entering, "h")
     return replace(graph, entering=entering).reading(draw, scale_h=1 / (1 - probability))
 
@@ -148,9 +149,9 @@ def _project(graph: Graph, _cell: Cell) -> Graph:
 
 
 def _zoneout(graph: Graph, _cell: Cell, h: float, c: float) -> Graph:
-    for name, probability in (("c", c), ("h", h)):
+    for name, stream, probability in (("c", ZONEOUT_C, c), ("h", ZONEOUT_H, h)):
         if probability > 0:
-            draw = Draw(f"keep_{name}", name, _STREAMS[f"keep_{name}"], probability)
+            draw = Draw(f"keep_{name}", name, stream, probability)
             kept = where(symbol(f"keep_{name}"), symbol(f"{name}_prev"), graph.values[name])
             graph = graph.with_value(name, kept).reading(draw)
     return graph
@@ -171,12 +172,11 @@ def _tapped(graph: Graph, cell: Cell) -> Graph:
     graph = graph.with_symbols(
         {entry: symbol(entry) + symbol(f"tap_{gate}") for gate, entry in entries.items()}
     )
-    for state in cell.tapped_states:
+    for state in cell.tapped[len(cell.gates) :]:
         plus_tap = symbol(f"tap_{state}").__radd__
         shown = plus_tap(graph.values[state])
         graph = graph.with_later_uses(state, plus_tap).with_value(state, shown)
-    taps = tuple(f"tap_{name}" for name in (*cell.gates, *cell.tapped_states))
-    return replace(graph, taps=taps)
+    return replace(graph, taps=tuple(f"tap_{name}" for name in cell.tapped))
 
 
 def _reset(graph: Graph, cell: Cell) -> Graph:

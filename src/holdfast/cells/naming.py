@@ -1,6 +1,6 @@
 """The names by which operators, which take no Python objects, know cells: `Cell.spec`, and the way back.
 
-`lstm+clip(3.0)+project()`: a base, then its modifiers in order. The base of a cell that is not holdfast's own
+`lstm|clip(3.0)|project()`: a base, then its modifiers in order. The base of a cell that is not holdfast's own
 carries a digest of its equations, so that a graph that was exported with one cell never runs another.
 """
 

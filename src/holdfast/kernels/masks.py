@@ -13,9 +13,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-# What a mask is for: the last two bits of the counter.
-ZONEOUT_H, ZONEOUT_C, CELL_DROPOUT, STATE_DROPOUT = range(4)
-
 Words = tuple[Tensor, Tensor, Tensor, Tensor]
 
 _ROUNDS = 10
@@ -67,7 +64,7 @@ def chosen(  # noqa: PLR0917 - the seed and the place, as in the counter
 
     Args:
         seed: 0-dim int64, all 64 bits count.
-        stream: `ZONEOUT_H`, `ZONEOUT_C`, `CELL_DROPOUT` or `STATE_DROPOUT`.
+        stream: what the mask is for, 0 to 3: `Draw.stream`, the last two bits of the counter.
         layer: from 0.
         direction: 0 forward, 1 reverse.
         times: int64 `[T]` or `[T, B]`, the step that each mask belongs to; equal steps have equal masks.

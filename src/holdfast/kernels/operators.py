@@ -74,13 +74,12 @@ def planned(request: Request, backend: str, *, keep: bool, trace: bool) -> tuple
         for own in layer
         for name in weight_names(request.cell, len(own))
     ]
-    taps = tap_names(request.cell) if request.taps else ()
     kinds: list[list[Tensor]] = [
         [request.data],
         *([] if one is None else [one] for one in (request.lengths, request.reset, request.seed)),
         weights,
         *(list(several or ()) for several in (request.state, request.start, request.masks)),
-        [request.taps[name] for name in taps] if request.taps else [],
+        [request.taps[name] for name in request.cell.tapped] if request.taps else [],
     ]
     plan = Plan(
         request.cell.spec,
@@ -103,11 +102,6 @@ def weight_names(cell: Cell, count: int) -> list[str]:
     more = count - len(own) - 2
     biases = ["bias_ih", "bias_hh"] if more >= 2 else []
     return ["weight_ih", "weight_hh", *biases, *([PROJECTION] if more % 2 else []), *own]
-
-
-def tap_names(cell: Cell) -> tuple[str, ...]:
-    """What a gradient trace shows: the gates' pre-activations, h and c."""
-    return (*cell.gates, *cell.tapped_states)
 
 
 def rebuilt(
@@ -135,7 +129,7 @@ def rebuilt(
         one["seed"],
         masks=tuple(tensors["masks"]),
         residual=residual,
-        taps=dict(zip(tap_names(cell), tensors["taps"], strict=True)) if tensors["taps"] else None,
+        taps=dict(zip(cell.tapped, tensors["taps"], strict=True)) if tensors["taps"] else None,
     )
 
 
@@ -155,7 +149,8 @@ def forward_operator(
     """The results, then what is kept: output, state, values, parts; see `Forward`."""
     *tensors, keep = rest
     request = rebuilt(cell, layers, directions, residual, _kinds(tensors))
-    _check_lengths(request)
+    if request.lengths is not None and request.lengths.device.type == "cpu":
+        check_range(request.lengths, request.data.size(0))  # which a caller that is compiled could not do
     with _without_autocast(request.data.device):
         result = backend_named(backend).forward(request, keep)
     # Views of what nobody else holds: autograd would not let the caller change them in place.
@@ -279,10 +274,13 @@ def _apart(results: Iterable[Tensor], given: Iterable[Tensor]) -> Iterator[Tenso
         taken.add(memory)
 
 
-def _check_lengths(request: Request) -> None:
-    """The range of lengths, which callers cannot look at while they are being compiled."""
-    steps, lengths = request.data.size(0), request.lengths
-    if lengths is None or lengths.device.type != "cpu" or lengths.numel() == 0:
+def check_range(lengths: Tensor, steps: int) -> None:
+    """Whether lengths, whose values can be looked at, lie between 0 and T.
+
+    Raises:
+        InputError: they do not.
+    """
+    if lengths.numel() == 0:
         return
     least, most = int(lengths.min()), int(lengths.max())
     if not 0 <= least <= most <= steps:

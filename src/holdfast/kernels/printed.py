@@ -41,16 +41,16 @@ def printed(cell: Cell) -> Printed:
     # The step decides about its derivative: nothing is derived again for another probability or limit.
     sources = cell.torch_source(), cell.torch_entering_source()
     if sources not in _known:
-        _known[sources] = _printed(cell)
+        _known[sources] = _printed(cell, *sources)
     return _known[sources]
 
 
-def _printed(cell: Cell) -> Printed:
+def _printed(cell: Cell, step: str, entering: str) -> Printed:
     return Printed(
-        _compiled(cell, cell.torch_source(), cell.name),
+        _compiled(cell, step, cell.name),
         _compiled(cell, cell.torch_gradient_source(), f"{cell.name}_backward"),
         tuple(cell.gradients),
-        _compiled(cell, cell.torch_entering_source(), f"{cell.name}_entering"),
+        _compiled(cell, entering, f"{cell.name}_entering"),
         _compiled(cell, cell.torch_entering_gradient_source(), f"{cell.name}_entering_backward"),
         tuple(cell.entering_gradients),
     )

@@ -75,7 +75,7 @@ class Stack:
     def _direction(self, layer: int, d: int) -> Direction:
         request, cell = self.request, self.cell
         weights = request.weights[layer][d]
-        fixed: dict[str, Tensor | float] = dict(cell.graph.scalars or {})
+        fixed: dict[str, Tensor | float] = dict(cell.graph.scalars)
         for parameter in cell.vectors:
             blocks = weights[parameter.name].chunk(len(parameter.feeds))
             fixed.update(zip(parameter.feeds, blocks, strict=True))

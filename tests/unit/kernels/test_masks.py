@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from holdfast.kernels.masks import CELL_DROPOUT, STATE_DROPOUT, ZONEOUT_C, ZONEOUT_H, chosen, philox
+from holdfast.cells.modifiers import CELL_DROPOUT, STATE_DROPOUT, ZONEOUT_C, ZONEOUT_H
+from holdfast.kernels.masks import chosen, philox
 
 ONES = "ffffffff"
 # kat_vectors of Random123: counter, key, answer.
