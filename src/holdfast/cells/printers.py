@@ -22,19 +22,19 @@ class Assignment:
     expression: Expression
 
 
-def schedule(values: Mapping[str, Expression], *, share: bool = True) -> list[Assignment]:
+def schedule(values: Mapping[str, Expression]) -> list[Assignment]:
     """Order named values into a straight-line program in which each one may use those before it.
 
     Args:
         values: the wanted values by name.
-        share: name every other subexpression that is used more than once (`t1`, `t2`, ..., without those
-            that the values or the symbols in them are called already).
 
     Returns:
-        The assignments. A value that is the same expression as an earlier one just refers to it.
+        The assignments. A value that is the same expression as an earlier one just refers to it; every other
+        subexpression that is used more than once has a name of its own, `t1`, `t2`, ..., without those that
+        the values or the symbols in them are called already.
     """
     nodes = ordered(values.values())
-    names = _names(values, nodes) if share else {node: name for name, node in reversed(list(values.items()))}
+    names = _names(values, nodes)
     lines: list[Assignment] = []
     replaced: dict[Expression, Expression] = {}
     for node in nodes:
@@ -255,9 +255,6 @@ LATEX = Language(
 )
 
 
-def latex_lines(values: Mapping[str, Expression], *, share: bool = True) -> list[str]:
+def latex_lines(values: Mapping[str, Expression]) -> list[str]:
     """One LaTeX equation per named value (and per shared subexpression), in order, with `&=` to align on."""
-    return [
-        f"{LATEX.symbol(line.name)} &= {LATEX.render(line.expression)}"
-        for line in schedule(values, share=share)
-    ]
+    return [f"{LATEX.symbol(line.name)} &= {LATEX.render(line.expression)}" for line in schedule(values)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from holdfast.kernels.choose import BackendStatus, backends, choose
-from holdfast.kernels.interface import Backend, Request, Result, Weights
+from holdfast.kernels.interface import Backend, Request, Result, States, Weights
 from holdfast.kernels.recurrence import explain, recurrence
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "BackendStatus",
     "Request",
     "Result",
+    "States",
     "Weights",
     "backends",
     "choose",

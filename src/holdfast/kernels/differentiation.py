@@ -21,29 +21,45 @@ from holdfast.kernels.operators import (
     KINDS,
     Plan,
     backward_operator,
+    by_kind,
     forward_operator,
     rebuilt,
 )
 from holdfast.kernels.stack import Stack
 
 Tensors = tuple[Tensor, ...]
+_PLAIN = 5  # so many arguments of the operators come before their tensors
 
 
-def by_kind(plan: Plan, tensors: Sequence[Any]) -> dict[str, list[Any]]:
+def _of_plan(plan: Plan, tensors: Sequence[Any]) -> dict[str, list[Any]]:
     """The tensors of a plan, kind by kind."""
-    found, start = {}, 0
-    for kind, count in zip(KINDS, plan.counts, strict=True):
-        found[kind] = list(tensors[start : start + count])
-        start += count
-    return found
+    left = iter(tensors)
+    return {kind: [next(left) for _ in range(count)] for kind, count in zip(KINDS, plan.counts, strict=True)}
 
 
 def _arguments(plan: Plan, tensors: Sequence[Tensor]) -> list[Any]:
     """What both operators begin with."""
-    kinds = by_kind(plan, tensors)
+    kinds = _of_plan(plan, tensors)
     single = [kinds[kind][0] if kinds[kind] else None for kind in KINDS[:4]]
     lists = [kinds[kind] for kind in KINDS[4:]]
     return [plan.cell, plan.backend, plan.layers, plan.directions, plan.residual, *single, *lists]
+
+
+def _reaching(plan: Plan, upstream: Sequence[Tensor | None]) -> list[Tensor | None]:
+    """Of the gradients of the forward operator's results those that flow back: of output, state, traces."""
+    first = 1 + len(plan.states)
+    traces = [upstream[first + plan.values.index(state)] for state in plan.states] if plan.trace else []
+    return [*upstream[:first], *traces]
+
+
+def _gradients(plan: Plan, found: Sequence[Tensor], wanted: Wanted) -> dict[str, list[Tensor | None]]:
+    """What the backward operator gives, kind by kind; None for what has no gradient or needs none."""
+    left = iter(found)
+    gradients: dict[str, list[Tensor | None]] = {}
+    for kind, count in zip(KINDS, plan.counts, strict=True):
+        own = [next(left) if kind in DIFFERENTIABLE else None for _ in range(count)]
+        gradients[kind] = own if wanted.includes(kind) else [None] * count
+    return gradients
 
 
 def applied(function: type[torch.autograd.Function], *arguments: Any) -> Tensors:
@@ -59,39 +75,34 @@ def forward(plan: Plan, tensors: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _setup_operator(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
-    """For `register_autograd`: what the operator was called with, as it was called."""
-    *arguments, keep = inputs
+    """For `register_autograd`: what the operator was called with, as a plan and its tensors."""
+    spec, backend, layers, directions, residual, *tensors, keep = inputs
     if not keep:
         raise RuntimeError("holdfast::forward was called without keep=True, so it cannot be differentiated")
-    plain, x, one, several = arguments[:5], arguments[5], arguments[6:9], arguments[9:]
-    ctx.plain, ctx.counts = plain, [len(tensors) for tensors in several]
-    ctx.there = [tensor is not None for tensor in one]
-    ctx.states = len(Cell.of(plain[0]).states)
-    given = [tensor for tensor in one if tensor is not None]
-    flat = [tensor for tensors in several for tensor in tensors]
-    ctx.save_for_backward(x, *given, *flat, *output[1 + ctx.states :])
+    cell, kinds = Cell.of(spec), by_kind(tensors)
+    kept = output[1 + len(cell.states) :]
+    counts = tuple(len(kind) for kind in kinds.values())
+    ctx.plan = Plan(
+        spec, backend, layers, directions, residual, keep, bool(kept), cell.states, tuple(cell.values), counts
+    )
+    ctx.save_for_backward(*(tensor for kind in kinds.values() for tensor in kind), *kept)
 
 
 def _backward_operator(ctx: Any, upstream: Sequence[Tensor | None]) -> tuple[Any, ...]:
     """For `register_autograd`: the gradients of the operator's arguments, in their order."""
-    left = iter(ctx.saved_tensors)
-    x = next(left)
-    one = [next(left) if there else None for there in ctx.there]
-    several = [[next(left) for _ in range(count)] for count in ctx.counts]
-    kept = list(left)
-    cell, first = Cell.of(ctx.plain[0]), 1 + ctx.states
-    traces = [upstream[first + list(cell.values).index(state)] for state in cell.states] if kept else []
-    place = len(ctx.plain)
-    needed = ctx.needs_input_grad[place + 4]
-    wanted = Wanted(bool(ctx.needs_input_grad[place]), any(needed) if isinstance(needed, list) else needed)
-    d_x, *rest = backward_operator(
-        *ctx.plain, x, *one, *several, kept, upstream[0], list(upstream[1:first]), traces, *wanted
+    plan: Plan = ctx.plan
+    own = sum(plan.counts)
+    tensors, kept = ctx.saved_tensors[:own], list(ctx.saved_tensors[own:])
+    first = 1 + len(plan.states)
+    reaching = _reaching(plan, upstream)
+    needs = dict(zip(KINDS, ctx.needs_input_grad[_PLAIN:], strict=False))
+    wanted = Wanted(bool(needs["x"]), any(needs["weights"]))
+    found = backward_operator(
+        *_arguments(plan, tensors), kept, reaching[0], reaching[1:first], reaching[first:], *wanted
     )
-    gradients: list[Any] = []
-    for kind, count in zip(KINDS[4:], ctx.counts, strict=True):
-        own = [rest.pop(0) if kind in DIFFERENTIABLE else None for _ in range(count)]
-        gradients.append(own if wanted.weights or kind != "weights" else [None] * count)
-    return (*(None for _ in ctx.plain), d_x if wanted.x else None, None, None, None, *gradients, None)
+    gradients = _gradients(plan, found, wanted)
+    lists = [gradients[kind] for kind in KINDS[4:]]
+    return (*[None] * _PLAIN, gradients["x"][0], None, None, None, *lists, None)
 
 
 forward_operator.register_autograd(_backward_operator, setup_context=_setup_operator)
@@ -117,23 +128,13 @@ class Recurrence(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor | None) -> tuple[Tensor | None, ...]:
         plan: Plan = ctx.plan
-        first = 1 + len(plan.states)
-        reaching = list(upstream[:first])
-        if plan.trace:
-            reaching += [upstream[first + plan.values.index(state)] for state in plan.states]
+        reaching = _reaching(plan, upstream)
         present = tuple([gradient is not None for gradient in reaching])
         given = [gradient for gradient in reaching if gradient is not None]
-        needed = by_kind(plan, ctx.needs_input_grad[1:])
-        wanted = Wanted(needed["x"][0], any(needed["weights"]))
-        found: list[Tensor | None] = list(
-            applied(RecurrenceBackward, plan, present, wanted, *ctx.saved_tensors, *given)
-        )
-        wishes = {"x": wanted.x, "weights": wanted.weights}
-        gradients: list[Tensor | None] = []
-        for kind, count in zip(KINDS, plan.counts, strict=True):
-            own = [found.pop(0) if kind in DIFFERENTIABLE else None for _ in range(count)]
-            gradients += own if wishes.get(kind, True) else [None] * count
-        return (None, *gradients)
+        kinds = _of_plan(plan, ctx.needs_input_grad[1:])
+        wanted = Wanted(kinds["x"][0], any(kinds["weights"]))
+        found = applied(RecurrenceBackward, plan, present, wanted, *ctx.saved_tensors, *given)
+        return (None, *(one for own in _gradients(plan, found, wanted).values() for one in own))
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], plan: Plan, *tensors: Tensor) -> tuple[Tensors, Any]:
@@ -222,7 +223,7 @@ def _second_order(
     second: tuple[Tensor | None, ...],
 ) -> tuple[list[Tensor | None], list[Tensor]]:
     """The gradients of the backward pass to the call's tensors and to the upstream gradients."""
-    kinds = by_kind(plan, own)
+    kinds = _of_plan(plan, own)
     inputs = [tensor for kind in DIFFERENTIABLE for tensor in kinds[kind]]
 
     def results(*given: Tensor) -> list[Tensor]:

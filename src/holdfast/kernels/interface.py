@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
 import torch
@@ -18,6 +18,7 @@ from holdfast.notation import State
 # and the cell's own parameters.
 Weights = Sequence[Sequence[Mapping[str, Tensor]]]
 Values = Mapping[str, Tensor]
+States = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,25 @@ class Request:
         """The width of a named value."""
         return self.width if name == "h" else self.hidden
 
+    def to(self, dtype: torch.dtype) -> Request:
+        """The same with every number in that type."""
+
+        def cast(tensors: States) -> States:
+            return tuple([tensor.to(dtype) for tensor in tensors])
+
+        return replace(
+            self,
+            x=self.x.to(dtype),
+            weights=[
+                [{name: weight.to(dtype) for name, weight in own.items()} for own in layer]
+                for layer in self.weights
+            ],
+            state=None if self.state is None else cast(self.state),
+            start=None if self.start is None else cast(self.start),
+            masks=cast(self.masks),
+            taps=None if self.taps is None else {name: tap.to(dtype) for name, tap in self.taps.items()},
+        )
+
     def initial_state(self) -> tuple[Tensor, ...]:
         """The given state, or zeros in the dtype and on the device of the input."""
         if self.state is not None:
@@ -173,6 +193,10 @@ class Wanted(NamedTuple):
 
     x: bool
     weights: bool
+
+    def includes(self, kind: str) -> bool:
+        """Whether those of that kind of input are wanted; the others cost next to nothing, and always are."""
+        return {"x": self.x, "weights": self.weights}.get(kind, True)
 
 
 class Backend(Protocol):

@@ -133,7 +133,7 @@ def rebuilt(
     )
 
 
-def _kinds(arguments: Sequence[Any]) -> dict[str, Sequence[Tensor]]:
+def by_kind(arguments: Sequence[Any]) -> dict[str, Sequence[Tensor]]:
     """The tensors of an operator's arguments by kind, each kind as a list."""
     x, lengths, reset, seed, *lists = arguments
     single = [[] if one is None else [one] for one in (lengths, reset, seed)]
@@ -148,7 +148,7 @@ def forward_operator(
 ) -> list[Tensor]:
     """The results, then what is kept: output, state, values, parts; see `Forward`."""
     *tensors, keep = rest
-    request = rebuilt(cell, layers, directions, residual, _kinds(tensors))
+    request = rebuilt(cell, layers, directions, residual, by_kind(tensors))
     if request.lengths is not None and request.lengths.device.type == "cpu":
         check_range(request.lengths, request.data.size(0))  # which a caller that is compiled could not do
     with _without_autocast(request.data.device):
@@ -163,7 +163,7 @@ def forward_operator(
 @forward_operator.register_fake
 def _(cell: str, backend: str, layers: int, directions: int, residual: bool, *rest: Any) -> list[Tensor]:
     *tensors, keep = rest
-    request = rebuilt(cell, layers, directions, residual, _kinds(tensors))
+    request = rebuilt(cell, layers, directions, residual, by_kind(tensors))
     x = request.data
     steps, batch = x.size(0), x.size(1)
     results = [x.new_empty(steps, batch, directions * request.width)]
@@ -189,7 +189,7 @@ def backward_operator(
     """The gradients of the differentiable arguments, in their order; empty where they are not wanted."""
     *tensors, kept, d_output, d_state, d_values, wants_x, wants_weights = rest
     wanted = Wanted(wants_x, wants_weights)
-    request = rebuilt(cell, layers, directions, residual, _kinds(tensors))
+    request = rebuilt(cell, layers, directions, residual, by_kind(tensors))
     upstream = Upstream(
         d_output,
         d_state or [None] * len(request.cell.states),
@@ -209,12 +209,11 @@ def backward_operator(
 @backward_operator.register_fake
 def _(cell: str, backend: str, layers: int, directions: int, residual: bool, *rest: Any) -> list[Tensor]:
     *tensors, _kept, _d_output, _d_state, _d_values, wants_x, wants_weights = rest
-    kinds = _kinds(tensors)
+    kinds, wanted = by_kind(tensors), Wanted(wants_x, wants_weights)
     x = kinds["x"][0]
-    wishes = {"x": wants_x, "weights": wants_weights}
     return [
         torch.empty_like(tensor, memory_format=torch.contiguous_format)
-        if wishes.get(kind, True)
+        if wanted.includes(kind)
         else x.new_empty(0)
         for kind in DIFFERENTIABLE
         for tensor in kinds[kind]

@@ -19,6 +19,7 @@ from holdfast.kernels.interface import (
     Backend,
     Request,
     Result,
+    States,
     Weights,
     autocast_type,
     being_recorded,
@@ -30,7 +31,6 @@ from holdfast.kernels.operators import check_range, planned
 from holdfast.kernels.torch_native import TorchBackend
 
 TraceWish = bool | Literal["gradients"]
-States = tuple[Tensor, ...]
 
 
 def recurrence(
@@ -99,6 +99,7 @@ def recurrence(
     if _is_native(chosen):
         result = chosen.run(request)
     else:
+        request = _autocast(request)
         request = replace(request, masks=_masks(request), dropout=0.0)
         result = _through_operators(request, chosen, trace)
     return Result(result.output, named_state(cell, result.state), result.trace, result.taps)
@@ -156,7 +157,6 @@ def _is_native(backend: Backend) -> TypeGuard[TorchBackend]:
 
 def _through_operators(request: Request, backend: Backend, trace: TraceWish) -> Result:
     _check_devices(request)
-    request = _autocast(request)
     x = request.data
     if trace == "gradients":
         request = replace(request, taps=_zero_taps(request))
@@ -201,16 +201,7 @@ def _autocast(request: Request) -> Request:
     dtype = autocast_type(request.data.device)
     if dtype is None or request.data.dtype == torch.float64:  # which autocast leaves alone
         return request
-
-    def cast(tensors: States | None) -> States | None:
-        return None if tensors is None else tuple([tensor.to(dtype) for tensor in tensors])
-
-    weights = [
-        [{name: weight.to(dtype) for name, weight in own.items()} for own in layer]
-        for layer in request.weights
-    ]
-    state, start = cast(request.state), cast(request.start)
-    return replace(request, x=request.data.to(dtype), weights=weights, state=state, start=start)
+    return request.to(dtype)
 
 
 def _masks(request: Request) -> States:
@@ -239,6 +230,8 @@ def _run_packed(request: Request, x: PackedSequence, backend: Backend, trace: Tr
 
 def _as_padded(request: Request, x: PackedSequence, backend: Backend, trace: TraceWish) -> Result:
     """Padded in the caller's order, and packed again."""
+    request = _autocast(request)
+    x = x._replace(data=request.data)
     padded, lengths = pad_packed_sequence(x)
     masks = tuple([pad_packed_sequence(x._replace(data=mask))[0] for mask in _masks(request)])
     whole = replace(request, x=padded, lengths=lengths, masks=masks, dropout=0.0)

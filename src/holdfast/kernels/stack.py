@@ -22,35 +22,13 @@ def computing_type(dtype: torch.dtype) -> torch.dtype:
     return torch.float32 if dtype in {torch.float16, torch.bfloat16} else dtype
 
 
-def _computing(request: Request) -> Request:
-    """The same request with every number in the type that it is computed in."""
-    dtype = computing_type(request.data.dtype)
-    if dtype == request.data.dtype:
-        return request
-
-    def all_of(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return tuple(tensor.to(dtype) for tensor in tensors)
-
-    return replace(
-        request,
-        x=request.data.to(dtype),
-        weights=[
-            [{name: weight.to(dtype) for name, weight in own.items()} for own in layer]
-            for layer in request.weights
-        ],
-        state=None if request.state is None else all_of(request.state),
-        start=None if request.start is None else all_of(request.start),
-        masks=all_of(request.masks),
-        taps=None if request.taps is None else {name: tap.to(dtype) for name, tap in request.taps.items()},
-    )
-
-
 class Stack:
     """One call: its layers and directions, ready to run."""
 
     def __init__(self, request: Request) -> None:
         self.original = request
-        self.request = _computing(request)
+        dtype = request.data.dtype
+        self.request = request if computing_type(dtype) == dtype else request.to(computing_type(dtype))
         self.cell = step_cell(request)
         self.x = self.request.data
         self.shared = self._shared_steps()

@@ -23,6 +23,7 @@ from holdfast.kernels.interface import (
     Gradients,
     Request,
     Result,
+    States,
     Upstream,
     Wanted,
     autocast_type,
@@ -35,8 +36,6 @@ from holdfast.kernels.interface import (
 # no such room and takes its largest number: an overflow to infinity is on the right side too.
 SATURATING = 2.0**100
 SATURATING_FLOAT16 = torch.finfo(torch.float16).max
-
-States = tuple[Tensor, ...]
 
 _WEIGHT_ORDER = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
 

@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from holdfast.errors import InputError
+from holdfast.kernels import States
 from holdfast.nn.keywords import described
 
 Lengths = Tensor | Sequence[int]
 Resets = Tensor | Sequence[Sequence[bool]] | Sequence[bool]
-States = tuple[Tensor, ...]
 
 
 class Layout(NamedTuple):

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from holdfast.errors import ConfigError, InputError
-from holdfast.kernels import Request, Result, Weights, recurrence
+from holdfast.kernels import Request, Result, States, Weights, recurrence
 from holdfast.nn import convert
 from holdfast.nn.keywords import described
-from holdfast.nn.layout import Layout, Lengths, Resets, States, as_lengths, as_reset
+from holdfast.nn.layout import Layout, Lengths, Resets, as_lengths, as_reset
 from holdfast.nn.modified import draw_seed, refuse_recorded
 from holdfast.nn.recurrent import Recurrent
 from holdfast.nn.trace import Trace

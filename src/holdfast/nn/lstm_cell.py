@@ -10,10 +10,9 @@ from torch import Tensor, nn
 
 from holdfast.cells import Cell
 from holdfast.errors import ConfigError, InputError
-from holdfast.kernels import Request, Weights, recurrence
+from holdfast.kernels import Request, States, Weights, recurrence
 from holdfast.nn import convert, keywords
 from holdfast.nn.initialise import initialise
-from holdfast.nn.layout import States
 from holdfast.nn.modified import Modified, draw_seed
 
 

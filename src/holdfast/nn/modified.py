@@ -10,11 +10,10 @@ from torch import Tensor, nn
 
 from holdfast.cells import Cell, get, modifiers
 from holdfast.errors import ConfigError, InputError
+from holdfast.kernels import States
 from holdfast.kernels.choose import check_name
 from holdfast.kernels.interface import being_recorded
 from holdfast.nn import keywords
-
-States = tuple[Tensor, ...]
 
 
 class Modified(nn.Module):

@@ -10,7 +10,7 @@ from functorch.compile import make_boxed_func
 from torch import Tensor
 from torch._dynamo.backends.common import aot_autograd
 from torch._subclasses import FakeTensor, FakeTensorMode
-from torch.func import functional_call, stack_module_state, vmap
+from torch.func import functional_call, stack_module_state, vjp, vmap
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from holdfast.errors import InputError
@@ -138,3 +138,29 @@ def test_fake_tensors_are_not_looked_into() -> None:
         output, _ = layer(torch.randn(T, B, I), lengths=torch.tensor([5, 2, 0]))
     assert isinstance(output, FakeTensor)
     assert output.shape == (T, B, H)
+
+
+@pytest.mark.parametrize("backend", ["torch", "reference"])
+def test_dropout_between_layers_under_autocast_is_that_of_eager_calls(backend: str) -> None:
+    """The operators draw the masks that PyTorch's layer draws, in autocast's type."""
+    layer = LSTM(I, H, 2, dropout=0.3, bidirectional=True)
+    x = torch.randn(T, B, I)
+
+    def output() -> Tensor:
+        torch.default_generator.manual_seed(1)
+        with torch.autocast("cpu", torch.bfloat16):
+            return layer(x)[0]
+
+    expected = output()
+    layer.backend = backend
+    found, _ = vjp(lambda scale: output() * scale, torch.ones((), dtype=torch.bfloat16))
+    assert found.dtype == expected.dtype == torch.bfloat16
+    # Values below 1 that round to 8 bits in each of 5 steps of 2 layers; another mask is off by far more.
+    torch.testing.assert_close(found.float(), expected.float(), rtol=0.0, atol=0.02)
+
+
+def test_autocast_takes_a_short_input_to_long_weights() -> None:
+    layer = LSTM(I, H, cell="peephole")
+    with torch.autocast("cpu", torch.bfloat16):
+        output, _ = layer(torch.randn(T, B, I).bfloat16())
+    assert output.dtype == torch.bfloat16
