@@ -7,17 +7,18 @@ namespace HOLDFAST_LEVEL {
 namespace {
 
 constexpr std::size_t kPartials = 64;
-constexpr std::size_t kVectors = kPartials / kLanes;
+constexpr std::size_t kWide = kLanes<float>;
+constexpr std::size_t kVectors = kPartials / kWide;
 
-inline void add_products(Vec* partials, const float* a, const float* b) {
+inline void add_products(Vec<float>* partials, const float* a, const float* b) {
   for (std::size_t v = 0; v < kVectors; ++v) {
-    partials[v] = fused_multiply_add(load(a + v * kLanes), load(b + v * kLanes), partials[v]);
+    partials[v] = fma(load(a + v * kWide), load(b + v * kWide), partials[v]);
   }
 }
 
-float fold(const Vec* partials) {
+float fold(const Vec<float>* partials) {
   float sums[kPartials];
-  for (std::size_t v = 0; v < kVectors; ++v) store(sums + v * kLanes, partials[v]);
+  for (std::size_t v = 0; v < kVectors; ++v) store(sums + v * kWide, partials[v]);
   for (std::size_t half = kPartials / 2; half > 0; half /= 2) {
     for (std::size_t j = 0; j < half; ++j) sums[j] += sums[j + half];
   }
@@ -25,7 +26,7 @@ float fold(const Vec* partials) {
 }
 
 float dot(const float* a, const float* b, std::size_t n) {
-  Vec partials[kVectors] = {};
+  Vec<float> partials[kVectors] = {};
   const std::size_t whole = n - n % kPartials;
   for (std::size_t k = 0; k < whole; k += kPartials) add_products(partials, a + k, b + k);
   if (whole < n) {
