@@ -1,4 +1,4 @@
-"""Writes the files that are generated from the cells: for now `docs/equations.md`.
+"""Writes the files that are generated from the cells: `docs/equations.md` and `csrc/generated/cells.h`.
 
 `python -m holdfast.cells.print_code` writes them below the current directory; with `--check` it writes
 nothing, names those that are stale and exits with status 1 if there are any.
@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 
 from holdfast.cells.cell import Cell
+from holdfast.cells.core import PRINTED
+from holdfast.cells.cpp import cells_header
 from holdfast.cells.printers import LATEX
 from holdfast.cells.registry import BUILT_IN
 
@@ -71,7 +73,7 @@ def _parameters(cell: Cell) -> str:
 
 def generated_files() -> dict[str, str]:
     """Each generated file's path below the root of the repository, and its text."""
-    return {"docs/equations.md": equations()}
+    return {"docs/equations.md": equations(), "csrc/generated/cells.h": cells_header(PRINTED)}
 
 
 def stale_files(root: Path) -> list[str]:

@@ -11,7 +11,7 @@ from itertools import count
 from holdfast.cells.expression import Expression, ordered, symbol
 
 ATOM = 100
-_SUM, _PRODUCT, _UNARY = 10, 20, 30
+SUM, PRODUCT, UNARY = 10, 20, 30
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class Language:
         if expression.op == "symbol":
             return self.symbol(expression.name), ATOM
         if expression.op == "constant":
-            return self.number(expression.value), ATOM if expression.value >= 0 else _UNARY
+            return self.number(expression.value), ATOM if expression.value >= 0 else UNARY
         template, strength, needed = self.operations[expression.op]
         if expression.op == "where" and self.where_numbers and _of_two_numbers(expression):
             return self._render_where_numbers(expression), ATOM
@@ -153,17 +153,18 @@ class Language:
         return template.format(*lists, int(expression.value))
 
 
-def _infix(
+def infix(
     sign: str, product: str, quotient: tuple[str, int, tuple[int, ...]]
 ) -> dict[str, tuple[str, int, tuple[int, ...]]]:
+    """What languages have in common: the operations between their arguments, `+ - *`, `/` and comparisons."""
     return {
-        "add": (f"{{0}} {sign} {{1}}", _SUM, (_SUM, _SUM + 1)),
-        "sub": ("{0} - {1}", _SUM, (_SUM, _SUM + 1)),
-        "mul": (product, _PRODUCT, (_PRODUCT, _PRODUCT + 1)),
+        "add": (f"{{0}} {sign} {{1}}", SUM, (SUM, SUM + 1)),
+        "sub": ("{0} - {1}", SUM, (SUM, SUM + 1)),
+        "mul": (product, PRODUCT, (PRODUCT, PRODUCT + 1)),
         "div": quotient,
-        "neg": ("-{0}", _UNARY, (_UNARY,)),
-        "less": ("{0} < {1}", 0, (_SUM, _SUM)),
-        "less_equal": ("{0} <= {1}", 0, (_SUM, _SUM)),
+        "neg": ("-{0}", UNARY, (UNARY,)),
+        "less": ("{0} < {1}", 0, (SUM, SUM)),
+        "less_equal": ("{0} <= {1}", 0, (SUM, SUM)),
     }
 
 
@@ -171,14 +172,14 @@ TORCH = Language(
     symbol=str,
     number=repr,
     operations={
-        **_infix("+", "{0} * {1}", ("{0} / {1}", _PRODUCT, (_PRODUCT, _PRODUCT + 1))),
+        **infix("+", "{0} * {1}", ("{0} / {1}", PRODUCT, (PRODUCT, PRODUCT + 1))),
         **{
             op: (f"torch.{op}({{0}})", ATOM, (0,))
             for op in ("exp", "log", "sqrt", "sigmoid", "tanh", "relu", "abs")
         },
         # torch.maximum would share the gradient of a tie; these give it to the first argument.
-        "maximum": ("torch.where({0} < {1}, {1}, {0})", ATOM, (_SUM, _SUM)),
-        "minimum": ("torch.where({1} < {0}, {1}, {0})", ATOM, (_SUM, _SUM)),
+        "maximum": ("torch.where({0} < {1}, {1}, {0})", ATOM, (SUM, SUM)),
+        "minimum": ("torch.where({1} < {0}, {1}, {0})", ATOM, (SUM, SUM)),
         "where": ("torch.where({0}, {1}, {2})", ATOM, (0, 0, 0)),
         # The cut points are functions that whoever runs the code provides.
         "item": ("{0}[{1}]", ATOM, (ATOM,)),
@@ -230,7 +231,7 @@ LATEX = Language(
     symbol=_latex_symbol,
     number=lambda value: f"{value:g}",
     operations={
-        **_infix("+", r"{0} \odot {1}", (r"\frac{{{0}}}{{{1}}}", ATOM, (0, 0))),
+        **infix("+", r"{0} \odot {1}", (r"\frac{{{0}}}{{{1}}}", ATOM, (0, 0))),
         "exp": _function(r"\exp"),
         "log": _function(r"\log"),
         "sqrt": (r"\sqrt{{{0}}}", ATOM, (0,)),
@@ -240,12 +241,12 @@ LATEX = Language(
         "abs": (r"\left|{0}\right|", ATOM, (0,)),
         "maximum": (r"\max\left({0}, {1}\right)", ATOM, (0, 0)),
         "minimum": (r"\min\left({0}, {1}\right)", ATOM, (0, 0)),
-        "less_equal": (r"{0} \le {1}", 0, (_SUM, _SUM)),
+        "less_equal": (r"{0} \le {1}", 0, (SUM, SUM)),
         "where": (r"\left[{0}\ ?\ {1} : {2}\right]", ATOM, (0, 0, 0)),
         "item": (r"{{{0}}}_{{[{1}]}}", ATOM, (ATOM,)),
         "normalise": (r"\operatorname{{N}}\left({0}\right)", ATOM, ()),
         "normalise_backward": (r"\operatorname{{N}}'\left({0};\ {1}\right)", ATOM, ()),
-        "product": (r"{0} \left[{1}\right]", _PRODUCT, ()),
+        "product": (r"{0} \left[{1}\right]", PRODUCT, ()),
         "product_backward": (r"{0}^{{\top}} \left[{1}\right]", ATOM, ()),
         "outer": (r"\left[{0}\right] \left[{1}\right]^{{\top}}", ATOM, ()),
     },

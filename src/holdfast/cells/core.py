@@ -1,0 +1,203 @@
+"""What the C++ core is printed: which cells, which of their modifiers, and in which order it has their parts.
+
+Each pointwise built-in cell is printed twice. The plain one serves the cell as it is. The `_full` one has
+every modifier that changes the equations; a call that lacks one gives numbers and masks with which that one
+changes nothing. Dropout of the h that enters `weight_hh`, `reset` and `padded` are no part of either: they
+are the same for every cell, and the core's loop does them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
+
+from holdfast.cells import modifiers
+from holdfast.cells.cell import Cell
+from holdfast.cells.derivative import derivative
+from holdfast.cells.expression import Expression, constant, ordered, symbol, symbols_of, where
+from holdfast.cells.graph import Draw
+from holdfast.cells.registry import BUILT_IN
+
+_OF_THE_LOOP = frozenset({"state_dropout", "reset", "padded"})
+_OF_THE_FULL = frozenset({"clip", "cell_dropout", "zoneout", "expected_zoneout", "tapped"})
+# With these numbers, and masks that are false, a modifier changes nothing.
+_NEUTRAL: Mapping[str, float] = MappingProxyType({"limit_c": math.inf, "scale_g": 1.0})
+
+
+@dataclass(frozen=True)
+class PrintedCell:
+    """One cell as the core has it; the order of each tuple is that of the core's arrays.
+
+    Attributes:
+        index: its place in `PRINTED`, by which the core is asked for it.
+        name: the name of its C++ struct.
+        cell: the cell that it serves, without modifiers.
+        variant: the cell whose equations are printed.
+        values: the named values that the forward step leaves for the backward step.
+        scalars: the numbers that it reads, by symbol.
+        masks: the masks that it reads, by symbol.
+        taps: the whole gradient of each state's value, by state, in terms of what the backward step reads;
+            none of a plain one.
+    """
+
+    index: int
+    name: str
+    cell: Cell
+    variant: Cell
+    values: tuple[str, ...]
+    scalars: tuple[str, ...]
+    masks: tuple[str, ...]
+    taps: Mapping[str, Expression]
+
+    @property
+    def gates(self) -> tuple[str, ...]:
+        """The row blocks of the weight matrices."""
+        return self.cell.gates
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """What is carried from step to step, h first."""
+        return self.cell.states
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The row blocks `[H]` of the cell's own vectors."""
+        return self.cell.rows
+
+    @property
+    def full(self) -> bool:
+        """Whether it has the modifiers."""
+        return bool(self.variant.modifiers)
+
+    @property
+    def state_values(self) -> tuple[int, ...]:
+        """Which of the values each state is after the step."""
+        return tuple(self.values.index(state) for state in self.states)
+
+    def value_of(self, name: str, cell: Cell) -> str:
+        """Under which name a call's cell keeps that one of `values`.
+
+        Without the modifiers that change a value, that one and the one before the change are the same.
+        """
+        return name if name in cell.values else name.removesuffix("_raw")
+
+    def numbers_of(self, cell: Cell) -> tuple[float, ...]:
+        """`scalars` for a call's cell, neutral where it lacks the modifier."""
+        given = dict(cell.graph.scalars)
+        kept = {draw.value for draw in cell.draws if draw.symbol.startswith("keep_")}
+        kept |= {name.removeprefix("zoneout_") for name in given if name.startswith("zoneout_")}
+        given |= {f"zoned_{state}": 1.0 for state in kept}
+        return tuple(given.get(name, _NEUTRAL.get(name, 0.0)) for name in self.scalars)
+
+    def draws_of(self, cell: Cell) -> tuple[Draw | None, ...]:
+        """`masks` for a call's cell, None where nothing is drawn and the mask is false."""
+        given = {draw.symbol: draw for draw in cell.draws}
+        return tuple(given.get(name) for name in self.masks)
+
+
+def _pointwise(cell: Cell) -> bool:
+    """Whether a step reads nothing of other units but through `weight_hh`."""
+    cuts = (node for node in ordered(cell.values.values()) if node.op == "item")
+    return not cell.split and not cell.matrices and not any(cuts)
+
+
+def _modified(cell: Cell, *, zoned: bool) -> Cell:
+    """With every modifier that changes the equations; which probabilities does not matter."""
+    if "c" in cell.values:
+        cell = modifiers.clip(cell, 1.0)
+    if "g" in cell.values:
+        cell = modifiers.cell_dropout(cell, 0.5)
+    if zoned:
+        share = 0.5 if "c" in cell.states else 0.0
+        cell = modifiers.expected_zoneout(modifiers.zoneout(cell, 0.5, share), 0.5, share)
+    return cell
+
+
+def _taps(cell: Cell, full: Cell) -> dict[str, Expression]:
+    """What `tapped` shows of the states: all that reaches the value that the step leaves, from within it too.
+
+    Other values of the step see a state as it is before zoneout. What reaches them is part of the gradient
+    where a call has no zoneout; the number `zoned_c` says whether it has.
+    """
+    before = _modified(cell, zoned=False).values
+    upstream = {full.values[state]: symbol(f"d_{state}") for state in cell.states}
+    readable = [symbol(name) for name in full.inputs[len(full.gate_inputs) :]]
+    wanted = [*(before[state] for state in cell.states), *upstream]
+    found = derivative(full.values, upstream, wanted, readable)
+    taps = {}
+    for state in cell.states:
+        others = [value for name, value in full.values.items() if name.removesuffix("_raw") != state]
+        seen = any(node is before[state] for node in ordered(others))
+        gradient = found[full.values[state]]
+        taps[state] = (
+            where(symbol(f"zoned_{state}") < constant(0.5), found[before[state]], gradient)
+            if seen
+            else gradient
+        )
+    return taps
+
+
+def _printed() -> tuple[PrintedCell, ...]:
+    made: list[PrintedCell] = []
+    for cell in filter(_pointwise, BUILT_IN):
+        full = _modified(cell, zoned=True)
+        made.append(_one(len(made), cell.name, cell, cell, {}))
+        made.append(_one(len(made), f"{cell.name}_full", cell, full, _taps(cell, full)))
+    return tuple(made)
+
+
+def _one(index: int, name: str, cell: Cell, variant: Cell, taps: Mapping[str, Expression]) -> PrintedCell:
+    needed = symbols_of(taps.values())
+    return PrintedCell(
+        index=index,
+        name=name,
+        cell=cell,
+        variant=variant,
+        values=tuple(variant.values),
+        scalars=(
+            *variant.graph.scalars,
+            *(f"zoned_{state}" for state in cell.states if f"zoned_{state}" in needed),
+        ),
+        masks=tuple(draw.symbol for draw in variant.draws),
+        taps=MappingProxyType(dict(taps)),
+    )
+
+
+PRINTED: tuple[PrintedCell, ...] = _printed()
+
+
+def _declaration(cell: Cell) -> tuple[object, ...]:
+    """All of a cell but its modifiers."""
+    return cell.name, cell.function, cell.gates, cell.states, cell.parameters, cell.split
+
+
+_BY_DECLARATION = {(_declaration(printed.cell), printed.full): printed for printed in PRINTED}
+
+
+@lru_cache(maxsize=256)
+def printed_for(cell: Cell) -> PrintedCell | str:
+    """What of `PRINTED` runs a call's cell, with all that the call adds; else the reason why nothing does."""
+    reason = _reason_against(cell)
+    if reason is not None:
+        return reason
+    full = any(name in _OF_THE_FULL for name, _ in cell.modifiers)
+    return _BY_DECLARATION[_declaration(cell), full]
+
+
+def _reason_against(cell: Cell) -> str | None:
+    if all(cell.function is not own.function for own in BUILT_IN):
+        return f"the core is built with holdfast's own cells; {cell.name!r} is another"
+    if cell.split:
+        return f"the core does not normalise, which the cell {cell.name!r} does"
+    if cell.has("project"):
+        return "the core does not project h, which proj_size asks for"
+    if cell.matrices:
+        more = ", ".join(cell.matrices)
+        return f"the core multiplies by weight_ih and weight_hh alone; the cell {cell.name!r} also has {more}"
+    unknown = [name for name, _ in cell.modifiers if name not in _OF_THE_FULL | _OF_THE_LOOP]
+    if unknown:
+        return f"the core was printed without {', '.join(unknown)}"
+    return None
