@@ -188,7 +188,7 @@ def printed_for(cell: Cell) -> PrintedCell | str:
 
 
 def _reason_against(cell: Cell) -> str | None:
-    if all(cell.function is not own.function for own in BUILT_IN):
+    if all(_declaration(cell) != _declaration(own) for own in BUILT_IN):
         return f"the core is built with holdfast's own cells; {cell.name!r} is another"
     if cell.split:
         return f"the core does not normalise, which the cell {cell.name!r} does"

@@ -1,0 +1,201 @@
+"""What the core is printed serves every call that it claims, and says why not where it serves none."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+import pickle
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+
+import pytest
+
+from holdfast.cells import CELLS, Cell, Expression, get, named, tanh
+from holdfast.cells import modifiers as m
+from holdfast.cells.core import PRINTED, PrintedCell, printed_for
+from holdfast.cells.expression import ordered
+from holdfast.errors import ConfigError
+
+Change = Callable[[Cell], Cell]
+PLAIN, FULL = PRINTED[::2], PRINTED[1::2]
+MASKS = ("drop_g", "keep_c", "keep_h")
+
+
+def unchanged(cell: Cell) -> Cell:
+    return cell
+
+
+SHARES = ((0.2, 0.0), (0.0, 0.4), (0.2, 0.4))
+# One of each line may be chosen.
+OF_THE_EQUATIONS: tuple[tuple[Change, ...], ...] = (
+    (unchanged, lambda cell: m.clip(cell, 0.25)),
+    (unchanged, lambda cell: m.cell_dropout(cell, 0.3)),
+    (
+        unchanged,
+        *(functools.partial(kind, h=h, c=c) for kind in (m.zoneout, m.expected_zoneout) for h, c in SHARES),
+        lambda cell: m.zoneout(m.expected_zoneout(cell, 0.3), 0.2),
+    ),
+    (unchanged, m.tapped),
+)
+OF_THE_LOOP: tuple[tuple[Change, ...], ...] = (
+    (unchanged, lambda cell: m.state_dropout(cell, 0.3)),
+    (unchanged, m.reset),
+    (unchanged, m.padded),
+)
+
+
+def can_be(cell: Cell, change: Change) -> bool:
+    try:
+        change(cell)
+    except ConfigError:  # as where c is to be kept and there is none
+        return False
+    return True
+
+
+def combinations(cell: Cell, lines: Iterable[Iterable[Change]]) -> Iterator[Cell]:
+    """The cell with every choice of the changes that it can have."""
+    usable = [[change for change in line if can_be(cell, change)] for line in lines]
+    for chosen in itertools.product(*usable):
+        yield functools.reduce(lambda made, change: change(made), chosen, cell)
+
+
+OPERATIONS: dict[str, Callable[..., float]] = {
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+    "neg": lambda a: -a,
+    "sigmoid": lambda a: 1 / (1 + math.exp(-a)),
+    "tanh": math.tanh,
+    "maximum": max,
+    "minimum": min,
+    "less": lambda a, b: a < b,
+    "where": lambda condition, a, b: a if condition else b,
+}
+
+
+def evaluated(roots: Mapping[str, Expression], inputs: Mapping[str, float]) -> dict[str, float]:
+    """The numbers that the expressions are for one unit; a mask is a bool."""
+    known: dict[Expression, float] = {}
+    for node in ordered(roots.values()):
+        if node.op == "symbol":
+            known[node] = inputs[node.name]
+        elif node.op == "constant":
+            known[node] = node.value
+        else:
+            known[node] = OPERATIONS[node.op](*(known[argument] for argument in node.args))
+    return {name: known[node] for name, node in roots.items()}
+
+
+def step(cell: Cell, inputs: Mapping[str, float]) -> tuple[dict[str, float], dict[str, float]]:
+    """The values of a step and the gradients of the step back."""
+    values = evaluated(cell.values, inputs)
+    return values, evaluated(cell.gradients, {**inputs, **values})
+
+
+def random_inputs(cell: Cell, seed: int) -> dict[str, float]:
+    """Numbers for what a step of a cell and of its variants reads, and for what comes back."""
+    draw = random.Random(seed)
+    names = [*cell.inputs, "h_prev", *(f"d_{state}" for state in cell.states)]
+    numbers = {name: draw.uniform(-1, 1) for name in names}
+    taps = dict.fromkeys((f"tap_{name}" for name in cell.tapped), 0.0)
+    return {**numbers, **taps, **{name: draw.random() < 0.5 for name in MASKS}}
+
+
+def check_step(printed: PrintedCell, cell: Cell, seed: int) -> None:
+    """The printed variant, told what the call's cell has and has not, does what that cell does."""
+    shared = random_inputs(printed.cell, seed)
+    values, gradients = step(cell, {**shared, **cell.graph.scalars})
+    drawn = {
+        name: bool(draw and shared[name])
+        for name, draw in zip(printed.masks, printed.draws_of(cell), strict=True)
+    }
+    inputs = {**shared, **dict(zip(printed.scalars, printed.numbers_of(cell), strict=True)), **drawn}
+    forward = evaluated(printed.variant.values, inputs)
+    assert forward == pytest.approx(
+        {name: values[printed.value_of(name, cell)] for name in forward}, abs=1e-14
+    )
+    kept = {name: values[printed.value_of(name, cell)] for name in printed.values}
+    taps = {f"d_tap_{state}": gradient for state, gradient in printed.taps.items()}
+    backward = evaluated({**printed.variant.gradients, **taps}, {**inputs, **kept})
+    for name, gradient in backward.items():
+        if cell.has("tapped") or not name.startswith("d_tap_"):
+            assert gradient == pytest.approx(gradients.get(name, 0.0), abs=1e-14), (cell, name)
+    assert not {name for name in gradients if not name.startswith("d_tap_")} - set(backward)
+
+
+@pytest.mark.parametrize("printed", FULL, ids=lambda printed: str(printed.name))
+def test_with_its_numbers_and_masks_the_full_variant_runs_every_combination(printed: PrintedCell) -> None:
+    for seed, cell in enumerate(combinations(printed.cell, OF_THE_EQUATIONS)):
+        assert printed_for(cell) is (printed if cell.modifiers else PRINTED[printed.index - 1])
+        check_step(printed, cell, seed)
+
+
+@pytest.mark.parametrize("printed", FULL, ids=lambda printed: str(printed.name))
+def test_every_value_of_every_combination_is_among_the_printed_ones(printed: PrintedCell) -> None:
+    for cell in combinations(printed.cell, OF_THE_EQUATIONS + OF_THE_LOOP):
+        assert not set(cell.values) - set(printed.values), cell
+        assert {printed.value_of(name, cell) for name in printed.values} == set(cell.values), cell
+
+
+@pytest.mark.parametrize("printed", PLAIN, ids=lambda printed: str(printed.name))
+def test_the_plain_variant_runs_what_only_the_loop_changes(printed: PrintedCell) -> None:
+    for cell in combinations(printed.cell, OF_THE_LOOP):
+        assert printed_for(cell) is printed
+        assert (printed.scalars, printed.masks) == ((), ())
+        assert tuple(cell.values) == printed.values
+
+
+@pytest.mark.parametrize(
+    ("plain", "full"), list(zip(PLAIN, FULL, strict=True)), ids=lambda one: str(one.name)
+)
+def test_neutral_numbers_make_the_full_variant_the_plain_one(plain: PrintedCell, full: PrintedCell) -> None:
+    assert dict(zip(full.scalars, full.numbers_of(plain.cell), strict=True)) == {
+        name: {"limit_c": math.inf, "scale_g": 1.0}.get(name, 0.0) for name in full.scalars
+    }
+    assert full.draws_of(plain.cell) == (None,) * len(full.masks)
+    for seed in range(20):
+        check_step(full, plain.cell, seed)
+
+
+def test_the_cells_that_read_other_units_only_through_weight_hh_are_printed() -> None:
+    assert [printed.name for printed in PLAIN] == [
+        name for name in CELLS if name not in {"layernorm", "full_gate_recurrence"}
+    ]
+    assert [printed.name for printed in FULL] == [f"{printed.name}_full" for printed in PLAIN]
+    assert [printed.index for printed in PRINTED] == list(range(len(PRINTED)))
+    assert [(printed.variant, printed.full) for printed in PLAIN] == [(p.cell, False) for p in PLAIN]
+
+
+def test_each_state_is_found_among_the_values() -> None:
+    for printed in PRINTED:
+        assert [printed.values[place] for place in printed.state_values] == list(printed.states)
+
+
+def test_a_cell_from_elsewhere_is_known_by_its_declaration() -> None:
+    assert printed_for(pickle.loads(pickle.dumps(get("peephole")))) is PRINTED[4]
+
+
+def own(g: Expression) -> dict[str, Expression]:
+    """A cell of a user."""
+    return named(g=g, h=tanh(g))
+
+
+ANOTHER = "the core is built with holdfast's own cells; {} is another"
+MORE = "the core multiplies by weight_ih and weight_hh alone; the cell 'full_gate_recurrence' also has {}"
+
+
+@pytest.mark.parametrize(
+    ("cell", "reason"),
+    [
+        (Cell("lstm", own, ("g",), ("h",)), ANOTHER.format("'lstm'")),
+        (replace(get("lstm"), name="renamed"), ANOTHER.format("'renamed'")),
+        (get("layernorm"), "the core does not normalise, which the cell 'layernorm' does"),
+        (m.project(get("lstm")), "the core does not project h, which proj_size asks for"),
+        (get("full_gate_recurrence"), MORE.format("weight_gates")),
+    ],
+    ids=["a user's", "renamed", "layernorm", "projected", "matrices"],
+)
+def test_the_reason_why_nothing_printed_runs_a_cell(cell: Cell, reason: str) -> None:
+    assert printed_for(cell) == reason
