@@ -3,7 +3,21 @@
 
 #include <cstddef>
 
+#include "direction.h"
+
 namespace holdfast {
+
+// The passes through one direction of one layer, as one worker has them. The functions of scratch say how many bytes
+// that worker needs at `Pass::scratch`.
+template <class T>
+struct DirectionKernels {
+  int lanes;               // of a vector
+  const CellShape* shapes;  // of the printed cells
+  Index (*forward_scratch)(const ForwardPass<T>&, int worker);
+  void (*forward)(const ForwardPass<T>&, int worker);
+  Index (*backward_scratch)(const BackwardPass<T>&, int worker);
+  void (*backward)(const BackwardPass<T>&, int worker);
+};
 
 struct Kernels {
   // The sum over k of a[k] * b[k]. a and b: n floats each, only read; they may overlap and need no alignment.
@@ -11,6 +25,8 @@ struct Kernels {
   // j + 32, j and j + 16, ... The order is the same at every level, so levels with a fused multiply-add give the
   // same bits; without one each product is rounded before it is added.
   float (*dot)(const float* a, const float* b, std::size_t n);
+  DirectionKernels<float> of_float;
+  DirectionKernels<double> of_double;
 };
 
 }  // namespace holdfast

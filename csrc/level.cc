@@ -1,5 +1,6 @@
 // The kernels, compiled once for each level: CMakeLists.txt sets HOLDFAST_LEVEL (a namespace) and the -march flags.
 #include "kernels.h"
+#include "pointwise.h"
 #include "vec.h"
 
 namespace holdfast {
@@ -41,8 +42,22 @@ float dot(const float* a, const float* b, std::size_t n) {
 
 }  // namespace
 
+// forward.cc and backward.cc.
+template <class T>
+Index forward_scratch(const ForwardPass<T>& pass, int worker);
+template <class T>
+void forward(const ForwardPass<T>& pass, int worker);
+template <class T>
+Index backward_scratch(const BackwardPass<T>& pass, int worker);
+template <class T>
+void backward(const BackwardPass<T>& pass, int worker);
+
 extern const Kernels kernels;
-const Kernels kernels = {dot};
+const Kernels kernels = {
+    dot,
+    {kLanes<float>, kShapes, forward_scratch, forward, backward_scratch, backward},
+    {kLanes<double>, kShapes, forward_scratch, forward, backward_scratch, backward},
+};
 
 }  // namespace HOLDFAST_LEVEL
 }  // namespace holdfast

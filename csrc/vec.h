@@ -7,14 +7,13 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "layout.h"
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #elif defined(__aarch64__) && defined(__ARM_NEON)
 #include <arm_neon.h>
 #endif
-
-// A call would spill every vector register, and compilers stop inlining where the caller grows large.
-#define HOLDFAST_INLINE inline __attribute__((always_inline))
 
 namespace holdfast {
 namespace HOLDFAST_LEVEL {
@@ -107,14 +106,14 @@ HOLDFAST_INLINE void store(double* to, Vec<double> value, int n) { _mm256_maskst
 template <class T>
 HOLDFAST_INLINE Vec<T> load(const T* from, int n) {
   Vec<T> value = {};
-  for (int lane = 0; lane < kLanes<T> - 1; ++lane) {
+  for (int lane = 0; lane < kLanes<T>; ++lane) {
     if (lane < n) value[lane] = from[lane];
   }
   return value;
 }
 template <class T>
 HOLDFAST_INLINE void store(T* to, Vec<T> value, int n) {
-  for (int lane = 0; lane < kLanes<T> - 1; ++lane) {
+  for (int lane = 0; lane < kLanes<T>; ++lane) {
     if (lane < n) to[lane] = value[lane];
   }
 }

@@ -1,0 +1,191 @@
+// The rows that a worker has at a step: where their state comes from, their masks, what enters weight_hh, their tiles.
+// Included by the sources of a level only.
+#pragma once
+
+#include "direction.h"
+#include "generated/cells.h"
+#include "philox.h"
+#include "pointwise.h"
+#include "product.h"
+
+namespace holdfast {
+namespace HOLDFAST_LEVEL {
+
+// What a worker has of a direction.
+struct Share {
+  Index first_row, last_row;      // b
+  Index first_block, last_block;  // of units
+};
+
+template <class T>
+Share share_of(const Pass<T>& pass, int worker) {
+  const Workers& workers = pass.workers;
+  const Index blocks = pass.layout.blocks(), batch = pass.schedule.batch;
+  if (workers.share_rows) return {0, batch, workers.part(blocks, worker), workers.part(blocks, worker + 1)};
+  return {workers.bounds[worker], workers.bounds[worker + 1], 0, blocks};
+}
+
+// Scratch memory, taken piece by piece; counting only where there is none yet.
+struct Arena {
+  char* base;
+  Index used;
+
+  template <class U>
+  HOLDFAST_INLINE U* take(Index n) {
+    U* taken = base ? reinterpret_cast<U*>(base + used) : nullptr;
+    used += round_up(n * static_cast<Index>(sizeof(U)), kAlignment);
+    return taken;
+  }
+};
+
+constexpr int kMostRuns = 3;  // two parts of x, and what enters weight_hh
+
+// The rows of a step in tiles of about equal size.
+template <class T>
+struct Tile {
+  int count;
+  const TileRow<T>* const* rows;
+  Run<T> runs[kMostRuns];  // what is multiplied by the forward panels
+};
+
+template <class T>
+struct StepRows {
+  Index count, tile_count;
+  TileRow<T>* rows;        // [most]
+  const TileRow<T>** pointers;
+  Tile<T>* tiles;
+  const T** entering;      // [most], what enters weight_hh
+  T* masks[kMostMasks];    // [most, mask_width]
+  T* entering_masks;       // [most by b, mask_width]
+  T* entered;              // [most, mask_width]
+  Index* drawn;            // [most by b], the step that the entering mask was drawn for
+  Index mask_width;
+
+  StepRows(const Pass<T>& pass, Index most, Arena& arena) : count(0), tile_count(0) {
+    mask_width = pass.layout.padded() + kVectorBytes;
+    rows = arena.take<TileRow<T>>(most);
+    pointers = arena.take<const TileRow<T>*>(most);
+    tiles = arena.take<Tile<T>>(most);
+    entering = arena.take<const T*>(most);
+    for (int k = 0; k < kMostMasks; ++k) {
+      masks[k] = pass.draws[k].threshold ? arena.take<T>(most * mask_width) : nullptr;
+    }
+    const bool drops = pass.entering.threshold != 0;
+    entering_masks = drops ? arena.take<T>(most * mask_width) : nullptr;
+    entered = drops ? arena.take<T>(most * mask_width) : nullptr;
+    drawn = drops ? arena.take<Index>(most) : nullptr;
+    if (drawn) {  // else the arena only counts
+      for (Index b = 0; b < most; ++b) drawn[b] = -1;
+    }
+  }
+
+  void find(const Pass<T>& pass, const Share& share, const Strided<const T>* states, Index t);
+
+ private:
+  void place_row(const Pass<T>& pass, const Share& share, const Strided<const T>* states, Index t, Index b);
+  void draw_masks(const Pass<T>& pass, const Share& share, TileRow<T>& row, Index t, Index b);
+  const T* drop_entering(const Pass<T>& pass, const Share& share, const T* h, Index t, Index b);
+  void make_tiles();
+};
+
+template <class T>
+HOLDFAST_INLINE bool restarts(const Pass<T>& pass, Index t, Index b) {
+  const Schedule& schedule = pass.schedule;
+  if (!schedule.begins) return false;
+  if (!pass.reverse) return schedule.begins[t * schedule.batch + b];
+  return t + 1 < schedule.length(b) && schedule.begins[(t + 1) * schedule.batch + b];
+}
+
+// Fills in what both passes need of the rows at step t: `old`, masks, `entering`, `place` and the tiles.
+template <class T>
+void StepRows<T>::find(const Pass<T>& pass, const Share& share, const Strided<const T>* states, Index t) {
+  const std::int32_t* list = pass.schedule.at(t);
+  const Index present = pass.schedule.count(t);
+  count = 0;
+  Index n = pass.schedule.lengths ? 0 : share.first_row;
+  while (n < present && list[n] < share.first_row) ++n;
+  for (; n < present && list[n] < share.last_row; ++n) place_row(pass, share, states, t, list[n]);
+  make_tiles();
+}
+
+template <class T>
+void StepRows<T>::place_row(const Pass<T>& pass, const Share& share, const Strided<const T>* states, Index t, Index b) {
+  const Schedule& schedule = pass.schedule;
+  TileRow<T>& row = rows[count];
+  const Index before = pass.reverse ? t + 1 : t - 1;
+  const bool begins = pass.reverse ? before >= schedule.length(b) : t == 0;
+  row.batch = b;
+  row.place = (t * schedule.batch + b) * pass.layout.hidden;
+  row.restarts = restarts(pass, t, b);
+  row.copy = nullptr;
+  for (int s = 0; s < kMostStates; ++s) {
+    row.old[s] = row.restarts ? pass.start[s]
+                 : begins     ? pass.initial[s] + b * pass.initial_row[s]
+                              : states[s].base + before * states[s].step + b * states[s].row;
+  }
+  draw_masks(pass, share, row, t, b);
+  entering[count] = entered ? drop_entering(pass, share, row.old[0], t, b) : row.old[0];
+  pointers[count] = &row;
+  ++count;
+}
+
+template <class T>
+void StepRows<T>::draw_masks(const Pass<T>& pass, const Share& share, TileRow<T>& row, Index t, Index b) {
+  const Index units = pass.layout.units();
+  const Index first = share.first_block * units / kWordsOfCounter * kWordsOfCounter, last = share.last_block * units;
+  for (int k = 0; k < kMostMasks; ++k) {
+    row.masks[k] = pass.zeros;
+    if (!masks[k]) continue;
+    T* to = masks[k] + count * mask_width;
+    draw(to, first, last, pass.draws[k].threshold,
+         {pass.seed, static_cast<std::uint32_t>(b), static_cast<std::uint32_t>(t),
+          pass.place * kWordsOfCounter + pass.draws[k].stream});
+    row.masks[k] = to;
+  }
+}
+
+template <class T>
+const T* StepRows<T>::drop_entering(const Pass<T>& pass, const Share& share, const T* h, Index t, Index b) {
+  const Index began = pass.schedule.began ? pass.schedule.began[t * pass.schedule.batch + b] : 0;
+  const Index own = b - share.first_row, hidden = pass.layout.hidden;
+  T* mask = entering_masks + own * mask_width;
+  if (drawn[own] != began) {
+    draw(mask, 0, hidden, pass.entering.threshold,
+         {pass.seed, static_cast<std::uint32_t>(b), static_cast<std::uint32_t>(began),
+          pass.place * kWordsOfCounter + pass.entering.stream});
+    drawn[own] = began;
+  }
+  T* to = entered + count * mask_width;
+  const Vec<T> scale = broadcast<T>(pass.entering_scale);
+  for (Index unit = 0; unit < hidden; unit += kLanes<T>) {
+    const int n = hidden - unit < kLanes<T> ? static_cast<int>(hidden - unit) : kLanes<T>;
+    const Vec<T> value = n == kLanes<T> ? load(h + unit) : load(h + unit, n);
+    store(to + unit, HOLDFAST_LEVEL::entering::forward(value, scale, load(mask + unit) != Vec<T>{}));
+  }
+  return to;
+}
+
+template <class T>
+void StepRows<T>::make_tiles() {
+  tile_count = ceil_div(count, kTileRows);
+  for (Index n = 0, first = 0; n < tile_count; ++n) {
+    const Index last = count * (n + 1) / tile_count;
+    tiles[n].count = static_cast<int>(last - first);
+    tiles[n].rows = pointers + first;
+    first = last;
+  }
+}
+
+// A run of `length` columns of the rows of a tile.
+template <class T>
+Run<T> run_of(const T* const* rows, int count, Index length) {
+  Run<T> run;
+  for (int r = 0; r < count; ++r) run.rows[r] = rows[r];
+  run.length = length;
+  run.count = 1;
+  run.stride = 0;
+  return run;
+}
+
+}  // namespace HOLDFAST_LEVEL
+}  // namespace holdfast

@@ -1,0 +1,176 @@
+#include "stack.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace holdfast {
+
+namespace {
+
+const DirectionKernels<float>& of_type(const Kernels& kernels, float) { return kernels.of_float; }
+const DirectionKernels<double>& of_type(const Kernels& kernels, double) { return kernels.of_double; }
+
+// Multiplications below which waking another thread costs more than it saves, and those of a step below which
+// waiting for each other does.
+constexpr double kWorthWaking = 1e6, kWorthWaiting = 6e4;
+// Rows for which a thread reads all the weights rather than wait for the others at each step.
+constexpr Index kRowsOfOwn = 8;
+
+template <class T>
+double step_work(const Inputs<T>& inputs, int gates) {
+  const Sizes& sizes = inputs.sizes;
+  const double columns = static_cast<double>(std::max(sizes.inputs, sizes.hidden) + sizes.hidden);
+  return static_cast<double>(sizes.batch) * gates * static_cast<double>(sizes.hidden) * columns;
+}
+
+template <class T>
+int worthwhile_threads(const Inputs<T>& inputs, int gates) {
+  const double step = step_work(inputs, gates);
+  if (step * static_cast<double>(inputs.sizes.steps) < kWorthWaking) return 1;
+  if (inputs.sizes.batch < inputs.threads * kRowsOfOwn && step < kWorthWaiting) {
+    return static_cast<int>(std::max<Index>(1, std::min<Index>(inputs.threads, inputs.sizes.batch / kRowsOfOwn)));
+  }
+  return inputs.threads;
+}
+
+}  // namespace
+
+template <class T>
+Call<T>::Call(const Kernels& kernels_, const Inputs<T>& inputs_)
+    : inputs(inputs_),
+      kernels(of_type(kernels_, T{})),
+      shape(kernels.shapes[inputs_.cell]),
+      team(worthwhile_threads(inputs_, shape.gates)) {
+  zeros = memory.take_zeros<T>(round_up(inputs.sizes.hidden, kMostVectors * kernels.lanes) + kernels.lanes);
+  set_schedule();
+  set_workers();
+}
+
+template <class T>
+void Call<T>::set_schedule() {
+  const Index steps = inputs.sizes.steps, batch = inputs.sizes.batch;
+  schedule.steps = steps;
+  schedule.batch = batch;
+  const bool ragged =
+      inputs.lengths && std::any_of(inputs.lengths, inputs.lengths + batch, [&](auto own) { return own < steps; });
+  if (ragged) {
+    schedule.lengths = inputs.lengths;
+    for (Index b = 0; b < batch; ++b) rows += schedule.lengths[b];
+  } else {
+    rows = steps * batch;
+  }
+  auto* list = memory.take<std::int32_t>(ragged ? rows : batch);
+  auto* first = memory.take<Index>(steps + 1);
+  Index n = 0;
+  for (Index t = 0; t < (ragged ? steps : 1); ++t) {
+    for (Index b = 0; b < batch; ++b) {
+      if (!ragged || t < schedule.lengths[b]) list[n++] = static_cast<std::int32_t>(b);
+    }
+    if (ragged) first[t + 1] = n;
+  }
+  first[0] = 0;
+  schedule.rows = list;
+  schedule.first = first;
+  for (Index t = 0; t < steps; ++t) most_rows = std::max(most_rows, schedule.count(t));
+  if (!inputs.reset) return;
+  auto* begins = memory.take<bool>(steps * batch);
+  auto* began = memory.take<std::int32_t>(steps * batch);
+  for (Index t = 0; t < steps; ++t) {
+    for (Index b = 0; b < batch; ++b) {
+      const Index at = t * batch + b;
+      begins[at] = inputs.reset[at] && t < schedule.length(b);
+      began[at] = begins[at] ? static_cast<std::int32_t>(t) : t > 0 ? began[at - batch] : 0;
+    }
+  }
+  schedule.begins = begins;
+  schedule.began = began;
+}
+
+template <class T>
+void Call<T>::set_workers() {
+  workers.count = team.size();
+  workers.team = &team;
+  workers.barrier = [](void* own) { static_cast<Team*>(own)->barrier(); };
+  workers.share_rows = workers.count > 1 && inputs.sizes.batch < workers.count * kRowsOfOwn;
+  // Rows in their order, so that each worker has about as many steps.
+  auto* bounds = memory.take<Index>(workers.count + 1);
+  Index b = 0, before = 0;
+  bounds[0] = 0;
+  for (int worker = 1; worker < workers.count; ++worker) {
+    while (b < inputs.sizes.batch && before + schedule.length(b) / 2 < rows * worker / workers.count) {
+      before += schedule.length(b++);
+    }
+    bounds[worker] = b;
+  }
+  bounds[workers.count] = inputs.sizes.batch;
+  workers.bounds = bounds;
+}
+
+template <class T>
+void Call<T>::set_up(Pass<T>& pass, int layer, int direction) {
+  const Sizes& sizes = inputs.sizes;
+  const Index place = Index{layer} * sizes.directions + direction;
+  const Index width_in = layer > 0 ? width() : sizes.inputs;
+  pass.cell = inputs.cell;
+  pass.layout = {width_in, sizes.hidden, shape.gates, kernels.lanes, group_of(shape.gates)};
+  pass.schedule = schedule;
+  pass.workers = workers;
+  pass.reverse = direction == 1;
+  pass.weights = inputs.weights[place];
+  for (int s = 0; s < kMostStates; ++s) {
+    const T* state = s < shape.states ? inputs.state[s] : nullptr;
+    const T* start = s < shape.states ? inputs.start[s] : nullptr;
+    pass.initial[s] = state ? state + place * state_size() : zeros;
+    pass.initial_row[s] = state ? sizes.hidden : 0;
+    pass.start[s] = start ? start + place * sizes.hidden : zeros;
+  }
+  pass.seed = inputs.seed;
+  pass.place = static_cast<std::uint32_t>(layer * 2 + direction);
+  std::copy(std::begin(inputs.draws), std::end(inputs.draws), pass.draws);
+  pass.entering = inputs.entering;
+  pass.entering_scale = inputs.entering_scale;
+  std::copy(std::begin(inputs.scalars), std::end(inputs.scalars), pass.scalars);
+  pass.zeros = zeros;
+}
+
+template <class T>
+void Call<T>::set_input(Pass<T>& pass, const Strided<const T>* h_before, const T* combined) const {
+  pass.x[1] = {nullptr, 0, 0};
+  pass.widths[1] = 0;
+  pass.widths[0] = pass.layout.inputs;
+  if (!h_before) {
+    pass.x[0] = inputs.x;
+  } else if (combined) {
+    pass.x[0] = dense(combined);
+  } else {
+    for (int d = 0; d < inputs.sizes.directions; ++d) {
+      pass.x[d] = h_before[d];
+      pass.widths[d] = inputs.sizes.hidden;
+    }
+  }
+}
+
+template <class T>
+void Call<T>::combine(const Strided<const T>* h, const T* added, const T* factors, T* to) {
+  const Index count = inputs.sizes.steps * inputs.sizes.batch, hidden = inputs.sizes.hidden;
+  run(team, [&](int worker) {
+    for (Index row = workers.part(count, worker); row < workers.part(count, worker + 1); ++row) {
+      const Index t = row / inputs.sizes.batch, b = row % inputs.sizes.batch;
+      for (int d = 0; d < inputs.sizes.directions; ++d) {
+        const T* from = h[d].base + t * h[d].step + b * h[d].row;
+        const Index at = row * width() + d * hidden;
+        for (Index unit = 0; unit < hidden; ++unit) {
+          T value = from[unit];
+          if (added) value += added[at + unit];
+          if (factors) value *= factors[at + unit];
+          to[at + unit] = value;
+        }
+      }
+    }
+  });
+}
+
+template class Call<float>;
+template class Call<double>;
+
+}  // namespace holdfast

@@ -1,0 +1,147 @@
+// The forward pass through a stack of layers.
+#include <algorithm>
+#include <cstring>
+
+#include "stack.h"
+
+namespace holdfast {
+namespace {
+
+// Below so many rows of a worker at a step the products with x of several steps are made at once, for about
+// kAheadRows rows: a panel is then read for more rows.
+constexpr Index kFewRows = 24, kAheadRows = 96;
+
+template <class T>
+class ForwardStack {
+ public:
+  ForwardStack(const Kernels& kernels, const Inputs<T>& inputs, const Outputs<T>& outputs)
+      : call_(kernels, inputs), outputs_(outputs), keeps_(outputs.values[call_.shape.state_values[0]] != nullptr) {
+    for (int layer = 1; call_.combines() && layer < inputs.sizes.layers; ++layer) {
+      // With a residual the last of these sums is what the next one is made of.
+      if (layer <= (inputs.residual ? 2 : 1)) summed_[layer - 1] = call_.memory.template take<T>(dense_size());
+    }
+    if (inputs.masks) masked_ = call_.memory.template take<T>(dense_size());
+    for (int d = 0; d < inputs.sizes.directions && !keeps_; ++d) {
+      for (int k = 0; k < 2 && inputs.sizes.layers > 1; ++k) {
+        between_[k][d] = call_.memory.template take<T>(call_.value_size());
+      }
+      if (call_.shape.states > 1) last_c_[d] = call_.memory.template take<T>(call_.state_size());
+    }
+  }
+
+  void run() {
+    const Sizes& sizes = call_.inputs.sizes;
+    Strided<const T> before[2], own[2];
+    const T* sum = nullptr;  // what the layer reads but for dropout, where it is not just the h of the one before
+    for (int layer = 0; layer < sizes.layers; ++layer) {
+      const T* combined = nullptr;
+      if (layer > 0 && call_.combines()) combined = next_input(layer, before, sum);
+      for (int d = 0; d < sizes.directions; ++d) own[d] = run_direction(layer, d, layer > 0 ? before : nullptr, combined);
+      if (layer + 1 == sizes.layers && adds(layer)) call_.combine(own, sum, nullptr, outputs_.output);
+      std::copy(own, own + 2, before);
+    }
+  }
+
+ private:
+  Index dense_size() const { return call_.inputs.sizes.steps * call_.inputs.sizes.batch * call_.width(); }
+  bool adds(int layer) const { return call_.inputs.residual && layer > 0; }
+
+  // Of a layer after the first; `sum` becomes its input before dropout.
+  const T* next_input(int layer, const Strided<const T>* before, const T*& sum) {
+    const T* factors = call_.inputs.masks ? call_.inputs.masks[layer - 1] : nullptr;
+    if (!call_.inputs.residual) {
+      call_.combine(before, nullptr, factors, masked_);
+      return masked_;
+    }
+    T* to = summed_[(layer - 1) % 2];
+    call_.combine(before, adds(layer - 1) ? sum : nullptr, nullptr, to);
+    sum = to;
+    if (!factors) return sum;
+    Strided<const T> parts[2];
+    for (int d = 0; d < call_.inputs.sizes.directions; ++d) parts[d] = call_.columns_of(call_.dense(sum), d);
+    call_.combine(parts, nullptr, factors, masked_);
+    return masked_;
+  }
+
+  // Returns where it left h.
+  Strided<const T> run_direction(int layer, int d, const Strided<const T>* before, const T* combined) {
+    ForwardPass<T> pass{};
+    call_.set_up(pass, layer, d);
+    call_.set_input(pass, before, combined);
+    set_outputs(pass, layer, d);
+    const Layout& layout = pass.layout;
+    Workspace memory;
+    pass.panels = memory.take<T>(layout.forward_size());
+    pass.biases = memory.take<T>(layout.gate_columns());
+    pass.ahead_rows = ahead_rows();
+    for (int worker = 0; worker < call_.workers.count; ++worker) {
+      pass.scratch_bytes = std::max(pass.scratch_bytes, call_.kernels.forward_scratch(pass, worker));
+    }
+    pass.scratch = memory.take<char>(pass.scratch_bytes * call_.workers.count);
+    holdfast::run(call_.team, [&](int worker) { call_.kernels.forward(pass, worker); });
+    give_state(pass, layer, d);
+    return {pass.states[0].base, pass.states[0].step, pass.states[0].row};
+  }
+
+  Index ahead_rows() const {
+    const Index own = call_.workers.share_rows ? call_.most_rows : call_.most_rows / call_.workers.count;
+    if (own >= kFewRows || call_.inputs.sizes.steps < 2) return 0;
+    return std::max(kAheadRows, call_.most_rows);
+  }
+
+  void set_outputs(ForwardPass<T>& pass, int layer, int d) {
+    const Sizes& sizes = call_.inputs.sizes;
+    const Index place = Index{layer} * sizes.directions + d;
+    const bool last = layer + 1 == sizes.layers && !adds(layer);
+    const Strided<T> output = call_.columns_of(call_.dense(outputs_.output), d);
+    pass.copy = {nullptr, 0, 0};
+    if (keeps_) {
+      for (int k = 0; k < call_.shape.values; ++k) pass.values[k] = call_.rows_of(outputs_.values[k], place).base;
+      for (int s = 0; s < call_.shape.states; ++s) {
+        const int own = call_.shape.state_values[s];
+        pass.states[s] = call_.rows_of(outputs_.values[own], place);
+        pass.values[own] = nullptr;
+      }
+      if (last) pass.copy = output;
+    } else {
+      pass.states[0] = last ? output : call_.rows_of(between_[layer % 2][d], 0);
+      pass.states[1] = {last_c_[d], 0, sizes.hidden};
+    }
+  }
+
+  // The state after each row's last step.
+  void give_state(const ForwardPass<T>& pass, int layer, int d) const {
+    const Sizes& sizes = call_.inputs.sizes;
+    const Index place = Index{layer} * sizes.directions + d;
+    for (int s = 0; s < call_.shape.states; ++s) {
+      for (Index b = 0; b < sizes.batch; ++b) {
+        const Index length = pass.schedule.length(b), last = pass.reverse ? 0 : length - 1;
+        const T* from = call_.ends_reset(d, b) ? pass.start[s]
+                        : length == 0          ? pass.initial[s] + b * pass.initial_row[s]
+                                               : pass.states[s].base + last * pass.states[s].step + b * pass.states[s].row;
+        T* to = outputs_.state[s] + place * call_.state_size() + b * sizes.hidden;
+        std::memcpy(to, from, static_cast<std::size_t>(sizes.hidden) * sizeof(T));
+      }
+    }
+  }
+
+  Call<T> call_;
+  const Outputs<T>& outputs_;
+  const bool keeps_;
+  T* summed_[2] = {};      // inputs of layers after the first, before dropout
+  T* masked_ = nullptr;    // and after it
+  T* between_[2][2] = {};  // h of a layer and of the one before, of each direction, where they are not kept
+  T* last_c_[2] = {};
+};
+
+}  // namespace
+
+template <class T>
+void forward(const Kernels& kernels, const Inputs<T>& inputs, const Outputs<T>& outputs) {
+  ForwardStack<T>(kernels, inputs, outputs).run();
+}
+
+template void forward(const Kernels&, const Inputs<float>&, const Outputs<float>&);
+template void forward(const Kernels&, const Inputs<double>&, const Outputs<double>&);
+
+}  // namespace holdfast
