@@ -1,0 +1,278 @@
+// The functions that cells are made of, on vectors: exp, log, sqrt, abs, relu, maximum, minimum, sigmoid and tanh.
+//
+// Normal results are within 2 ulp in both precisions (tests/core/activations_test.cc measures it); subnormal results
+// may be zero. NaN gives NaN. sigmoid and tanh stay within their ranges and reach the ends; tanh is odd to the bit.
+#pragma once
+
+#include "vec.h"
+
+namespace holdfast {
+namespace HOLDFAST_LEVEL {
+
+// maximum is a < b ? b : a and minimum b < a ? b : a, as in the other languages that cells are printed in: a tie, of
+// zeros of either sign too, or a NaN gives `a`. The instructions of x86-64 do that with their operands turned round.
+// (The masks are whole: GCC 12 warns of the forms without one.)
+#if defined(__AVX512F__)
+HOLDFAST_INLINE Vec<float> sqrt(Vec<float> x) { return _mm512_maskz_sqrt_ps(0xffff, x); }
+HOLDFAST_INLINE Vec<double> sqrt(Vec<double> x) { return _mm512_maskz_sqrt_pd(0xff, x); }
+HOLDFAST_INLINE Vec<float> maximum(Vec<float> a, Vec<float> b) { return _mm512_maskz_max_ps(0xffff, b, a); }
+HOLDFAST_INLINE Vec<double> maximum(Vec<double> a, Vec<double> b) { return _mm512_maskz_max_pd(0xff, b, a); }
+HOLDFAST_INLINE Vec<float> minimum(Vec<float> a, Vec<float> b) { return _mm512_maskz_min_ps(0xffff, b, a); }
+HOLDFAST_INLINE Vec<double> minimum(Vec<double> a, Vec<double> b) { return _mm512_maskz_min_pd(0xff, b, a); }
+#elif defined(__AVX2__) && defined(__FMA__)
+HOLDFAST_INLINE Vec<float> sqrt(Vec<float> x) { return _mm256_sqrt_ps(x); }
+HOLDFAST_INLINE Vec<double> sqrt(Vec<double> x) { return _mm256_sqrt_pd(x); }
+HOLDFAST_INLINE Vec<float> maximum(Vec<float> a, Vec<float> b) { return _mm256_max_ps(b, a); }
+HOLDFAST_INLINE Vec<double> maximum(Vec<double> a, Vec<double> b) { return _mm256_max_pd(b, a); }
+HOLDFAST_INLINE Vec<float> minimum(Vec<float> a, Vec<float> b) { return _mm256_min_ps(b, a); }
+HOLDFAST_INLINE Vec<double> minimum(Vec<double> a, Vec<double> b) { return _mm256_min_pd(b, a); }
+#elif defined(__x86_64__)
+HOLDFAST_INLINE Vec<float> sqrt(Vec<float> x) { return _mm_sqrt_ps(x); }
+HOLDFAST_INLINE Vec<double> sqrt(Vec<double> x) { return _mm_sqrt_pd(x); }
+HOLDFAST_INLINE Vec<float> maximum(Vec<float> a, Vec<float> b) { return _mm_max_ps(b, a); }
+HOLDFAST_INLINE Vec<double> maximum(Vec<double> a, Vec<double> b) { return _mm_max_pd(b, a); }
+HOLDFAST_INLINE Vec<float> minimum(Vec<float> a, Vec<float> b) { return _mm_min_ps(b, a); }
+HOLDFAST_INLINE Vec<double> minimum(Vec<double> a, Vec<double> b) { return _mm_min_pd(b, a); }
+#else
+HOLDFAST_INLINE Vec<float> maximum(Vec<float> a, Vec<float> b) { return select(a < b, b, a); }
+HOLDFAST_INLINE Vec<double> maximum(Vec<double> a, Vec<double> b) { return select(a < b, b, a); }
+HOLDFAST_INLINE Vec<float> minimum(Vec<float> a, Vec<float> b) { return select(b < a, b, a); }
+HOLDFAST_INLINE Vec<double> minimum(Vec<double> a, Vec<double> b) { return select(b < a, b, a); }
+#if defined(__aarch64__) && defined(__ARM_NEON)
+HOLDFAST_INLINE Vec<float> sqrt(Vec<float> x) { return (Vec<float>)vsqrtq_f32((float32x4_t)x); }
+HOLDFAST_INLINE Vec<double> sqrt(Vec<double> x) { return (Vec<double>)vsqrtq_f64((float64x2_t)x); }
+#else
+HOLDFAST_INLINE Vec<float> sqrt(Vec<float> x) {
+  for (int lane = 0; lane < kLanes<float>; ++lane) x[lane] = __builtin_sqrtf(x[lane]);
+  return x;
+}
+HOLDFAST_INLINE Vec<double> sqrt(Vec<double> x) {
+  for (int lane = 0; lane < kLanes<double>; ++lane) x[lane] = __builtin_sqrt(x[lane]);
+  return x;
+}
+#endif
+#endif
+
+HOLDFAST_INLINE Vec<float> relu(Vec<float> x) { return maximum(x, Vec<float>{}); }
+HOLDFAST_INLINE Vec<double> relu(Vec<double> x) { return maximum(x, Vec<double>{}); }
+
+namespace parts {
+
+// What differs between the precisions. `kSeries` are c2, c3, ... of exp(r) = 1 + r + c2 r^2 + c3 r^3 + ... where
+// |r| <= log(2) / 2, `kLogSeries` those of (log((1 + s) / (1 - s)) - 2 s) / s in s^2: both fitted to the least relative
+// error. A number is `kLn2 + kLn2Rest`; of the short kind, its product with an exponent is exact.
+template <class T>
+struct Format;
+
+template <>
+struct Format<float> {
+  typedef std::uint32_t Bits __attribute__((vector_size(kVectorBytes)));
+  static constexpr int kMantissaBits = 23;
+  static constexpr std::uint32_t kBias = 127, kHalfRoot = 0x3f3504f3, kSign = 0x80000000;
+  static constexpr float kLog2E = 0x1.715476p+0f;
+  static constexpr float kLn2 = kFused ? 0x1.62e43p-1f : 0x1.63p-1f;
+  static constexpr float kLn2Rest = kFused ? -0x1.05c61p-29f : -0x1.bd0106p-13f;
+  static constexpr float kLn2Short = 0x1.63p-1f, kLn2ShortRest = -0x1.bd0106p-13f;
+  static constexpr int kTerms = 5, kLogTerms = 3;
+  static constexpr float kSeries[kTerms] = {0x1.fffffep-2f, 0x1.5554bp-3f, 0x1.555716p-5f, 0x1.12279ep-7f,
+                                            0x1.6b7376p-10f};
+  static constexpr float kLogSeries[kLogTerms] = {0x1.55555cp-1f, 0x1.997b8cp-2f, 0x1.2efa24p-2f};
+  // exp is 0 before the first and infinite after the second.
+  static constexpr float kExpLeast = -104.5f, kExpMost = 89.5f;
+  // sigmoid is 0 before the first, less than the least normal number before the second, and 1 after the third.
+  static constexpr float kSigmoidLeast = -104.5f, kSigmoidNormal = -0x1.5d589ep+6f, kSigmoidMost = 18;
+  static constexpr float kTanhMost = 9.1f;
+  // A float is so near to log(2) that tanh, whose exponents are small, needs no rest.
+  static constexpr bool kTanhNeedsRest = !kFused;
+};
+
+template <>
+struct Format<double> {
+  typedef std::uint64_t Bits __attribute__((vector_size(kVectorBytes)));
+  static constexpr int kMantissaBits = 52;
+  static constexpr std::uint64_t kBias = 1023, kHalfRoot = 0x3fe6a09e667f3bcd, kSign = 0x8000000000000000;
+  static constexpr double kLog2E = 0x1.71547652b82fep+0;
+  static constexpr double kLn2 = kFused ? 0x1.62e42fefa39efp-1 : 0x1.62e42fefp-1;
+  static constexpr double kLn2Rest = kFused ? 0x1.abc9e3b39803fp-56 : 0x1.473de6af278edp-34;
+  static constexpr double kLn2Short = 0x1.62e42fefp-1, kLn2ShortRest = 0x1.473de6af278edp-34;
+  static constexpr int kTerms = 10, kLogTerms = 7;
+  static constexpr double kSeries[kTerms] = {
+      0x1.0000000000005p-1,  0x1.5555555555539p-3,  0x1.555555555229ap-5,  0x1.1111111118fb8p-7,
+      0x1.6c16c17ee3d45p-10, 0x1.a01a01751c026p-13, 0x1.a019a7552838dp-16, 0x1.71de87d71fad6p-19,
+      0x1.28a1fb4f56f48p-22, 0x1.ae6c2b7b0ee63p-26};
+  static constexpr double kLogSeries[kLogTerms] = {
+      0x1.5555555555558p-1, 0x1.9999999995284p-2, 0x1.2492492e03d5p-2, 0x1.c71c62c9cb7e9p-3,
+      0x1.7462bd218b3e6p-3, 0x1.39fd3c2df8d38p-3, 0x1.2b66b9bfa6c5p-3};
+  static constexpr double kExpLeast = -746, kExpMost = 711;
+  static constexpr double kSigmoidLeast = -745.5, kSigmoidNormal = -0x1.6232bdd7abcd2p+9, kSigmoidMost = 38;
+  static constexpr double kTanhMost = 20;
+  static constexpr bool kTanhNeedsRest = true;
+};
+
+template <class T>
+using Bits = typename Format<T>::Bits;
+
+// From here on all numbers are whole.
+template <class T>
+constexpr T kUnit = T(std::uint64_t{1} << Format<T>::kMantissaBits);
+
+// exp(sign * x) = power * (1 + excess), but for the factor 2^kShift that `power` lacks.
+template <class T>
+struct Exponential {
+  Vec<T> power, excess;
+};
+
+// A sum with this number rounds to whole numbers and leaves them, biased, in the lowest bits.
+template <class T>
+constexpr T kRounding = kUnit<T> * T(1.5) + T(Format<T>::kBias);
+
+template <class T>
+HOLDFAST_INLINE Vec<T> power_of_two(Vec<T> rounded) {
+  return (Vec<T>)((Bits<T>)rounded << Format<T>::kMantissaBits);
+}
+
+// c2 + c3 (sign r) + c4 r^2 + ...: even and odd powers apart, which shortens the chain.
+template <class T, int kSign>
+HOLDFAST_INLINE Vec<T> series(Vec<T> r, Vec<T> square) {
+  using F = Format<T>;
+  constexpr int kLastEven = (F::kTerms - 1) / 2 * 2, kLastOdd = (F::kTerms / 2) * 2 - 1;
+  Vec<T> even = broadcast<T>(F::kSeries[kLastEven]), odd = broadcast<T>(kSign * F::kSeries[kLastOdd]);
+  for (int k = kLastEven - 2; k >= 0; k -= 2) even = fma(even, square, broadcast<T>(F::kSeries[k]));
+  for (int k = kLastOdd - 2; k >= 1; k -= 2) odd = fma(odd, square, broadcast<T>(kSign * F::kSeries[k]));
+  return fma(odd, r, even);
+}
+
+template <class T, int kSign, int kShift, bool kRest>
+HOLDFAST_INLINE Exponential<T> exponential(Vec<T> x) {
+  using F = Format<T>;
+  constexpr T kBiased = kRounding<T> - T(kShift);
+  const Vec<T> rounded = fma(x, broadcast<T>(kSign * F::kLog2E), broadcast<T>(kBiased));
+  const Vec<T> exponent = rounded - kBiased;
+  // r = sign * (what is left of the argument)
+  Vec<T> r = fma(exponent, broadcast<T>(-kSign * F::kLn2), x);
+  if (kRest) r = fma(exponent, broadcast<T>(-kSign * F::kLn2Rest), r);
+  const Vec<T> square = r * r;
+  const Vec<T> excess = fma(square, series<T, kSign>(r, square), kSign > 0 ? r : -r);
+  return {power_of_two<T>(rounded), excess};
+}
+
+#if defined(__AVX512F__)
+
+// Estimates of 1 / b with 14 bits, which each step of Newton's doubles. `b` must not be so large that 1 / b is
+// subnormal: the steps would make NaN of it.
+HOLDFAST_INLINE Vec<float> estimate(Vec<float> b) { return _mm512_maskz_rcp14_ps(0xffff, b); }
+HOLDFAST_INLINE Vec<double> estimate(Vec<double> b) {
+  const Vec<double> first = _mm512_maskz_rcp14_pd(0xff, b);
+  return fma(fma(-b, first, broadcast(1.0)), first, first);
+}
+
+template <class T>
+HOLDFAST_INLINE Vec<T> quotient(Vec<T> a, Vec<T> b) {
+  const Vec<T> inverse = estimate(b);
+  const Vec<T> value = a * inverse;
+  return fma(fma(-b, value, a), inverse, value);
+}
+
+// 1 / b where x >= least or x is NaN, elsewhere 0.
+HOLDFAST_INLINE Vec<float> inverse_from(Vec<float> b, Vec<float> x, float least) {
+  const __mmask16 normal = _mm512_cmp_ps_mask(x, broadcast(least), _CMP_NLT_UQ);
+  const Vec<float> first = estimate(b);
+  return _mm512_maskz_fmadd_ps(normal, fma(-b, first, broadcast(1.0f)), first, first);
+}
+HOLDFAST_INLINE Vec<double> inverse_from(Vec<double> b, Vec<double> x, double least) {
+  const __mmask8 normal = _mm512_cmp_pd_mask(x, broadcast(least), _CMP_NLT_UQ);
+  const Vec<double> first = estimate(b);
+  return _mm512_maskz_fmadd_pd(normal, fma(-b, first, broadcast(1.0)), first, first);
+}
+
+#endif
+
+template <class T>
+HOLDFAST_INLINE Vec<T> sigmoid(Vec<T> x) {
+  using F = Format<T>;
+#if defined(__AVX512F__)
+  const Exponential<T> e = exponential<T, -1, 0, true>(minimum(x, broadcast<T>(F::kSigmoidMost)));
+  // The sum of 1 and the power is exact where it matters: one rounding instead of two.
+  return inverse_from(fma(e.power, e.excess, e.power + T(1)), x, F::kSigmoidNormal);
+#else
+  // All is smaller by a factor, so that the denominator stays finite until the quotient is 0.
+  constexpr T kSmall = 1 / (2 * kUnit<T>);
+  const Vec<T> bounded = minimum(maximum(x, broadcast<T>(F::kSigmoidLeast)), broadcast<T>(F::kSigmoidMost));
+  const Exponential<T> e = exponential<T, -1, F::kMantissaBits + 1, true>(bounded);
+  return kSmall / fma(e.power, e.excess, e.power + kSmall);
+#endif
+}
+
+// (e - 1) / (e + 1) with e = exp(2 |x|), from e - 1, which keeps its digits near 0.
+template <class T>
+HOLDFAST_INLINE Vec<T> tanh(Vec<T> x) {
+  using F = Format<T>;
+  const Bits<T> sign = (Bits<T>)x & F::kSign;
+  const Vec<T> bounded = minimum((Vec<T>)((Bits<T>)x ^ sign), broadcast<T>(F::kTanhMost));
+  const Exponential<T> e = exponential<T, 1, 0, F::kTanhNeedsRest>(bounded + bounded);
+  const Vec<T> less_one = fma(e.power, e.excess, e.power - T(1));
+#if defined(__AVX512F__)
+  const Vec<T> value = quotient<T>(less_one, less_one + T(2));
+#else
+  const Vec<T> value = less_one / (less_one + T(2));
+#endif
+  return (Vec<T>)((Bits<T>)value | sign);
+}
+
+template <class T>
+HOLDFAST_INLINE Vec<T> exp(Vec<T> x) {
+  using F = Format<T>;
+  const Vec<T> bounded = minimum(maximum(x, broadcast<T>(F::kExpLeast)), broadcast<T>(F::kExpMost));
+  const Vec<T> exponent = fma(bounded, broadcast<T>(F::kLog2E), broadcast<T>(kRounding<T>)) - kRounding<T>;
+  // Half of the exponent at first: the whole may be out of range where the result is not.
+  const Vec<T> half = exponent * T(0.5) + kRounding<T>;
+  const Vec<T> rest = (exponent - (half - kRounding<T>)) + kRounding<T>;
+  const Vec<T> power = power_of_two<T>(half);
+  const Exponential<T> e = exponential<T, 1, 0, true>(bounded);
+  return fma(power, e.excess, power) * power_of_two<T>(rest);
+}
+
+// x = 2^k m with m from sqrt(1/2) to sqrt(2); f = m - 1 and s = f / (2 + f), after FreeBSD's e_log.c.
+template <class T>
+HOLDFAST_INLINE Vec<T> log(Vec<T> x) {
+  using F = Format<T>;
+  constexpr T kLeastNormal = sizeof(T) == 4 ? T(0x1p-126) : T(0x1p-1022);
+  constexpr T kInfinity = T(__builtin_inf());
+  const Vec<T> enlarged = select(x < kLeastNormal, x * kUnit<T>, x);
+  const Vec<T> shift = select(x < kLeastNormal, broadcast<T>(F::kMantissaBits), Vec<T>{});
+  const Bits<T> bits = (Bits<T>)enlarged;
+  // The bias leaves a positive number, which is turned into a floating-point one by writing it into the lowest bits.
+  const Bits<T> biased = (bits - F::kHalfRoot + (F::kBias << F::kMantissaBits)) >> F::kMantissaBits;
+  const Vec<T> k = (Vec<T>)(biased | (Bits<T>)broadcast<T>(kUnit<T>)) - (kUnit<T> + T(F::kBias)) - shift;
+  const Vec<T> f = (Vec<T>)(bits - ((biased - F::kBias) << F::kMantissaBits)) - T(1);
+  const Vec<T> s = f / (f + T(2));
+  const Vec<T> square = s * s, half_square = f * f * T(0.5);
+  Vec<T> series = broadcast<T>(F::kLogSeries[F::kLogTerms - 1]);
+  for (int j = F::kLogTerms - 2; j >= 0; --j) series = fma(series, square, broadcast<T>(F::kLogSeries[j]));
+  const Vec<T> lower = fma(s, half_square + series * square, k * F::kLn2ShortRest);
+  const Vec<T> value = k * F::kLn2Short - ((half_square - lower) - f);
+  const Vec<T> positive = select(x < kInfinity, value, x);
+  const Vec<T> at_zero = select(x == T(0), broadcast<T>(-kInfinity), positive);
+  return select(x < T(0), broadcast<T>(T(__builtin_nan(""))), at_zero);
+}
+
+template <class T>
+HOLDFAST_INLINE Vec<T> abs(Vec<T> x) {
+  return (Vec<T>)((Bits<T>)x & ~Format<T>::kSign);
+}
+
+}  // namespace parts
+
+HOLDFAST_INLINE Vec<float> exp(Vec<float> x) { return parts::exp<float>(x); }
+HOLDFAST_INLINE Vec<double> exp(Vec<double> x) { return parts::exp<double>(x); }
+HOLDFAST_INLINE Vec<float> log(Vec<float> x) { return parts::log<float>(x); }
+HOLDFAST_INLINE Vec<double> log(Vec<double> x) { return parts::log<double>(x); }
+HOLDFAST_INLINE Vec<float> abs(Vec<float> x) { return parts::abs<float>(x); }
+HOLDFAST_INLINE Vec<double> abs(Vec<double> x) { return parts::abs<double>(x); }
+HOLDFAST_INLINE Vec<float> sigmoid(Vec<float> x) { return parts::sigmoid<float>(x); }
+HOLDFAST_INLINE Vec<double> sigmoid(Vec<double> x) { return parts::sigmoid<double>(x); }
+HOLDFAST_INLINE Vec<float> tanh(Vec<float> x) { return parts::tanh<float>(x); }
+HOLDFAST_INLINE Vec<double> tanh(Vec<double> x) { return parts::tanh<double>(x); }
+
+}  // namespace HOLDFAST_LEVEL
+}  // namespace holdfast
