@@ -140,13 +140,13 @@ def _taps(cell: Cell, full: Cell) -> dict[str, Expression]:
     return taps
 
 
-def _printed() -> tuple[PrintedCell, ...]:
-    made: list[PrintedCell] = []
-    for cell in filter(_pointwise, BUILT_IN):
-        full = _modified(cell, zoned=True)
-        made.append(_one(len(made), cell.name, cell, cell, {}))
-        made.append(_one(len(made), f"{cell.name}_full", cell, full, _taps(cell, full)))
-    return tuple(made)
+def printed_twice(cell: Cell, first: int) -> tuple[PrintedCell, PrintedCell]:
+    """The plain and the full variant of a pointwise cell, of which the plain one has the place `first`."""
+    full = _modified(cell, zoned=True)
+    return (
+        _one(first, cell.name, cell, cell, {}),
+        _one(first + 1, f"{cell.name}_full", cell, full, _taps(cell, full)),
+    )
 
 
 def _one(index: int, name: str, cell: Cell, variant: Cell, taps: Mapping[str, Expression]) -> PrintedCell:
@@ -166,7 +166,11 @@ def _one(index: int, name: str, cell: Cell, variant: Cell, taps: Mapping[str, Ex
     )
 
 
-PRINTED: tuple[PrintedCell, ...] = _printed()
+PRINTED: tuple[PrintedCell, ...] = tuple(
+    printed
+    for number, cell in enumerate(filter(_pointwise, BUILT_IN))
+    for printed in printed_twice(cell, 2 * number)
+)
 
 
 def _declaration(cell: Cell) -> tuple[object, ...]:

@@ -12,9 +12,9 @@ from dataclasses import replace
 
 import pytest
 
-from holdfast.cells import CELLS, Cell, Expression, get, named, tanh
+from holdfast.cells import CELLS, Cell, Expression, get, named, sigmoid, tanh
 from holdfast.cells import modifiers as m
-from holdfast.cells.core import PRINTED, PrintedCell, printed_for
+from holdfast.cells.core import PRINTED, PrintedCell, printed_for, printed_twice
 from holdfast.cells.expression import ordered
 from holdfast.errors import ConfigError
 
@@ -177,9 +177,21 @@ def test_a_cell_from_elsewhere_is_known_by_its_declaration() -> None:
     assert printed_for(pickle.loads(pickle.dumps(get("peephole")))) is PRINTED[4]
 
 
-def own(g: Expression) -> dict[str, Expression]:
-    """A cell of a user."""
-    return named(g=g, h=tanh(g))
+def own(g: Expression, o: Expression, c: Expression) -> dict[str, Expression]:
+    """A cell of which a changed c and h have a value before the change that no other value gives."""
+    new = tanh(g)
+    return named(c=new, o=sigmoid(o), h=tanh(o + new * c))
+
+
+OWN = Cell("lstm", own, ("g", "o"), ("h", "c"))
+
+
+def test_what_a_change_hides_has_the_name_of_what_it_changes_in_a_call_without_it() -> None:
+    printed = printed_twice(OWN, 0)[1]
+    assert printed.values == ("c_raw", "c", "o", "h_raw", "h")
+    assert [printed.value_of(name, OWN) for name in printed.values] == ["c", "c", "o", "h", "h"]
+    for seed, cell in enumerate(combinations(OWN, OF_THE_EQUATIONS)):
+        check_step(printed, cell, seed)
 
 
 ANOTHER = "the core is built with holdfast's own cells; {} is another"
@@ -189,7 +201,7 @@ MORE = "the core multiplies by weight_ih and weight_hh alone; the cell 'full_gat
 @pytest.mark.parametrize(
     ("cell", "reason"),
     [
-        (Cell("lstm", own, ("g",), ("h",)), ANOTHER.format("'lstm'")),
+        (OWN, ANOTHER.format("'lstm'")),
         (replace(get("lstm"), name="renamed"), ANOTHER.format("'renamed'")),
         (get("layernorm"), "the core does not normalise, which the cell 'layernorm' does"),
         (m.project(get("lstm")), "the core does not project h, which proj_size asks for"),
