@@ -259,6 +259,7 @@ class Backward {
         const Index count = width < kMostTileRows ? width : kMostTileRows;
         Outer<T> outer;
         outer.left = pass_.left + (group * pass_.chunk + slot) * kMostTileRows;
+        outer.left_stride = kMostTileRows;
         outer.right = pass_.gates + (block * pass_.chunk + slot) * columns;
         outer.count = used - slot < kSlotsAtOnce ? used - slot : kSlotsAtOnce;
         outer.tile = pass_.tiles + (block * groups() + group) * kMostTileRows * columns;
