@@ -157,51 +157,57 @@ HOLDFAST_INLINE Exponential<T> exponential(Vec<T> x) {
 }
 
 #if defined(__AVX512F__)
-
-// Estimates of 1 / b with 14 bits, which each step of Newton's doubles. `b` must not be so large that 1 / b is
-// subnormal: the steps would make NaN of it.
-HOLDFAST_INLINE Vec<float> estimate(Vec<float> b) { return _mm512_maskz_rcp14_ps(0xffff, b); }
-HOLDFAST_INLINE Vec<double> estimate(Vec<double> b) {
+// Within 2^-14, or 2^-28, of 1 / b: full division takes longer than mending these.
+HOLDFAST_INLINE Vec<float> inverse(Vec<float> b) { return _mm512_maskz_rcp14_ps(0xffff, b); }
+HOLDFAST_INLINE Vec<double> inverse(Vec<double> b) {
   const Vec<double> first = _mm512_maskz_rcp14_pd(0xff, b);
   return fma(fma(-b, first, broadcast(1.0)), first, first);
 }
 
-template <class T>
-HOLDFAST_INLINE Vec<T> quotient(Vec<T> a, Vec<T> b) {
-  const Vec<T> inverse = estimate(b);
-  const Vec<T> value = a * inverse;
-  return fma(fma(-b, value, a), inverse, value);
+// a + b * c where x >= least or x is NaN, elsewhere 0.
+HOLDFAST_INLINE Vec<float> fma_from(float least, Vec<float> x, Vec<float> b, Vec<float> c, Vec<float> a) {
+  return _mm512_maskz_fmadd_ps(_mm512_cmp_ps_mask(x, broadcast(least), _CMP_NLT_UQ), b, c, a);
 }
-
-// 1 / b where x >= least or x is NaN, elsewhere 0.
-HOLDFAST_INLINE Vec<float> inverse_from(Vec<float> b, Vec<float> x, float least) {
-  const __mmask16 normal = _mm512_cmp_ps_mask(x, broadcast(least), _CMP_NLT_UQ);
-  const Vec<float> first = estimate(b);
-  return _mm512_maskz_fmadd_ps(normal, fma(-b, first, broadcast(1.0f)), first, first);
+HOLDFAST_INLINE Vec<double> fma_from(double least, Vec<double> x, Vec<double> b, Vec<double> c, Vec<double> a) {
+  return _mm512_maskz_fmadd_pd(_mm512_cmp_pd_mask(x, broadcast(least), _CMP_NLT_UQ), b, c, a);
 }
-HOLDFAST_INLINE Vec<double> inverse_from(Vec<double> b, Vec<double> x, double least) {
-  const __mmask8 normal = _mm512_cmp_pd_mask(x, broadcast(least), _CMP_NLT_UQ);
-  const Vec<double> first = estimate(b);
-  return _mm512_maskz_fmadd_pd(normal, fma(-b, first, broadcast(1.0)), first, first);
-}
-
-#endif
 
 template <class T>
 HOLDFAST_INLINE Vec<T> sigmoid(Vec<T> x) {
   using F = Format<T>;
-#if defined(__AVX512F__)
   const Exponential<T> e = exponential<T, -1, 0, true>(minimum(x, broadcast<T>(F::kSigmoidMost)));
-  // The sum of 1 and the power is exact where it matters: one rounding instead of two.
-  return inverse_from(fma(e.power, e.excess, e.power + T(1)), x, F::kSigmoidNormal);
+  const Vec<T> power = fma(e.power, e.excess, e.power);
+  const Vec<T> first = inverse(power + T(1));
+  // What is missing is 1 - first * (1 + power), in an order that never rounds 1 + power. The last inverses would be
+  // subnormal, for which there is no estimate.
+  const Vec<T> missing = fma(-power, first, broadcast<T>(1)) - first;
+  return fma_from(F::kSigmoidNormal, x, missing, first, first);
+}
+
 #else
-  // All is smaller by a factor, so that the denominator stays finite until the quotient is 0.
-  constexpr T kSmall = 1 / (2 * kUnit<T>);
+
+// Within 13 % of 1 / b, or of 2 / b^2 to 27 % where products are not fused: that is as large near 2, where tanh has
+// much to mend, and soon smaller, where the products have lost what it would mend.
+template <class T>
+HOLDFAST_INLINE Vec<T> inverse(Vec<T> b) {
+  using F = Format<T>;
+  if (kFused) return (Vec<T>)(((2 * F::kBias) << F::kMantissaBits) - (Bits<T>)b);
+  return (Vec<T>)(((3 * F::kBias + 1) << F::kMantissaBits) - 2 * (Bits<T>)b);
+}
+
+template <class T>
+HOLDFAST_INLINE Vec<T> sigmoid(Vec<T> x) {
+  using F = Format<T>;
+  // Both sides of the fraction have this factor, so that the lower one stays finite until the result is 0.
+  constexpr T kOne = 1 / (2 * kUnit<T>);
   const Vec<T> bounded = minimum(maximum(x, broadcast<T>(F::kSigmoidLeast)), broadcast<T>(F::kSigmoidMost));
   const Exponential<T> e = exponential<T, -1, F::kMantissaBits + 1, true>(bounded);
-  return kSmall / fma(e.power, e.excess, e.power + kSmall);
-#endif
+  // 1 + power, of which only the last sum rounds: where the first one would, what it lost is kept.
+  const Vec<T> sum = e.power + kOne, lost = kOne - (sum - e.power);
+  return kOne / (fma(e.power, e.excess, lost) + sum);
 }
+
+#endif
 
 // (e - 1) / (e + 1) with e = exp(2 |x|), from e - 1, which keeps its digits near 0.
 template <class T>
@@ -210,13 +216,15 @@ HOLDFAST_INLINE Vec<T> tanh(Vec<T> x) {
   const Bits<T> sign = (Bits<T>)x & F::kSign;
   const Vec<T> bounded = minimum((Vec<T>)((Bits<T>)x ^ sign), broadcast<T>(F::kTanhMost));
   const Exponential<T> e = exponential<T, 1, 0, F::kTanhNeedsRest>(bounded + bounded);
-  const Vec<T> less_one = fma(e.power, e.excess, e.power - T(1));
+  const Vec<T> above = fma(e.power, e.excess, e.power - T(1)), below = above + T(2);
 #if defined(__AVX512F__)
-  const Vec<T> value = quotient<T>(less_one, less_one + T(2));
+  const Vec<T> inverted = inverse(below), first = above * inverted;
 #else
-  const Vec<T> value = less_one / (less_one + T(2));
+  const Vec<T> inverted = inverse<T>(below), first = above / below;
 #endif
-  return (Vec<T>)((Bits<T>)value | sign);
+  // What is missing is above - first * below, but `below` was rounded: its terms are not.
+  const Vec<T> missing = fma(-first, above, fma(first, broadcast<T>(-2), above));
+  return (Vec<T>)((Bits<T>)fma(missing, inverted, first) | sign);
 }
 
 template <class T>
