@@ -1,123 +1,112 @@
-"""Time the layer beside its peers and write a CSV: `python benchmarks/run.py [--full]`.
+"""Measure ours beside its peers: `python benchmarks/run.py [--full] [--only GROUP ...]`.
 
-Ours and the peer take turns in one process, so that both meet the same machine. Read the ratio: an absolute
-time says little about another processor.
+All sides of a case take turns in one process, so that they meet the same machine. Read the ratios: an
+absolute time says little about another processor.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import platform
-import statistics
+import os
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from registry import Case, Work, cases
+from case import Measured
+from records import Records, Row, processor
+from registry import GROUPS, SIZES, Measurable
+from report import publish
+from targets import shape_of, table
 from verify import ROOT, contract_holds
 
-import holdfast
-
-COLUMNS = (
-    "group",
-    "ours",
-    "peer",
-    "T",
-    "B",
-    "I",
-    "H",
-    "directions",
-    "ours_ms",
-    "peer_ms",
-    "ratio",
-    "repeats",
-    "threads",
-    "processor",
-    "holdfast",
-    "torch",
-    "python",
-)
+RESULTS = ROOT / "benchmarks" / "results"
 
 
-def processor() -> str:
-    """The processor's name where the system tells it."""
-    listing = Path("/proc/cpuinfo")
-    if listing.is_file():
-        for line in listing.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+def limit_threads(threads: int) -> None:
+    """Torch by its own setting, every other library by what the system lets this process use."""
+    if hasattr(os, "sched_setaffinity"):
+        allowed = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, allowed[:threads])
+    torch.set_num_threads(threads)
 
 
-def time_in_turn(ours: Work, peer: Work, seconds: float) -> tuple[float, float, int]:
-    """The median time of each in milliseconds, and how often each ran: at least 5 times, until time is up."""
-    ours()
-    peer()
-    times: tuple[list[float], list[float]] = ([], [])
-    began = time.perf_counter()
-    while len(times[0]) < 5 or (time.perf_counter() - began < seconds and len(times[0]) < 1000):
-        for work, kept in zip((ours, peer), times, strict=True):
-            start = time.perf_counter()
-            work()
-            kept.append(1000 * (time.perf_counter() - start))
-    return statistics.median(times[0]), statistics.median(times[1]), len(times[0])
+def lines(rows: list[Row]) -> str:
+    """The rows of a case for a reader."""
+    several = len({(row["variant"], *(row[axis] for axis in "TBIH")) for row in rows}) > 1
+    names = [row["side"] + (f", {row['variant']} {shape_of(row)}" if several else "") for row in rows]
+    width = max(map(len, names), default=0)
+    text = []
+    for row, name in zip(rows, names, strict=True):
+        value, unit = float(row["value"]), row["unit"]
+        if unit == "ms" and value < 0.1:
+            value, unit = 1000 * value, "us"
+        ratio = f"{float(row['ratio']):6.2f} x" if row["ratio"] else ""
+        speed = f"{float(row['gflop_s']):6.0f} GFLOP/s" if row["gflop_s"] else ""
+        text.append(f"  {name:{width}} {value:10.4g} {unit} {ratio:9} {speed}  {row['detail']}")
+    return "\n".join(text)
 
 
-def measure(case: Case, seconds: float) -> dict[str, object]:
-    """One row of the CSV."""
-    torch.manual_seed(0)
-    ours_ms, peer_ms, repeats = time_in_turn(*case.build(case.shape), seconds)
-    shape = case.shape
-    measured = (ours_ms, peer_ms, peer_ms / ours_ms)
-    values = (
-        *(case.group, case.ours, case.peer, shape.T, shape.B, shape.I, shape.H, 1 + shape.bidirectional),
-        *(f"{value:.4g}" for value in measured),
-        *(repeats, torch.get_num_threads(), processor()),
-        *(holdfast.__version__, torch.__version__, platform.python_version()),
-    )
-    return dict(zip(COLUMNS, values, strict=True))
+def measure_group(name: str, size: str, seconds: float, records: Records, resume: bool) -> list[str]:
+    """Every case of a group; what failed."""
+    done = {case for case, _ in records.cases(name)} if resume else set()
+    if not done:
+        records.start(name)
+    failures = []
+    for case in GROUPS[name](size):
+        if case.name in done:
+            print(f"{case.name}: measured before", flush=True)
+            continue
+        measured = measure_case(case, seconds)
+        records.add(name, measured.rows)
+        failures += measured.failures
+    return failures
 
 
-def table(rows: list[dict[str, object]]) -> Iterator[str]:
-    """The measured rows for a reader, as Markdown."""
-    yield "| what | T B I H directions | ours ms | peer ms | peer / ours |"
-    yield "|---|---|---|---|---|"
-    for row in rows:
-        shape = " ".join(str(row[name]) for name in ("T", "B", "I", "H", "directions"))
-        what = f"{row['group']}: {row['ours']}, {row['peer']}"
-        yield f"| {what} | {shape} | {row['ours_ms']} | {row['peer_ms']} | {row['ratio']} |"
+def measure_case(case: Measurable, seconds: float) -> Measured:
+    began = time.monotonic()
+    print(case.name, flush=True)
+    measured = case.measure(seconds)
+    print(lines(measured.rows), f"  ({time.monotonic() - began:.0f} s)", sep="\n", flush=True)
+    return measured
+
+
+def options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    size = parser.add_mutually_exclusive_group()
+    for name, meaning in (("tiny", "only to see that it runs"), ("full", "every shape and peer; an hour")):
+        size.add_argument(f"--{name}", action="store_const", const=name, dest="size", help=meaning)
+    parser.add_argument("--only", nargs="+", choices=GROUPS, default=list(GROUPS), metavar="GROUP")
+    parser.add_argument("--resume", action="store_true", help="leave out the cases that are in the CSV files")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--seconds", type=float, help="time for each side of a case; 0.5, in a full run 2")
+    parser.add_argument("--results", type=Path, help="folder of the CSV files; benchmarks/results/SIZE")
+    parser.add_argument("--skip-contract", action="store_true", help="when those tests have just passed")
+    given = parser.parse_args()
+    given.size = given.size or "quick"
+    assert given.size in SIZES
+    if given.seconds is None:
+        given.seconds = {"tiny": 0.0, "quick": 0.5, "full": 2.0}[given.size]
+    return given
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    size = parser.add_mutually_exclusive_group()
-    size.add_argument(
-        "--tiny", action="store_const", const="tiny", dest="size", help="only to see that it runs"
-    )
-    size.add_argument("--full", action="store_const", const="full", dest="size", help="every shape; minutes")
-    parser.add_argument("--only", default="", help="only the groups whose name contains this")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--seconds", type=float, default=3.0, help="time for each comparison")
-    parser.add_argument("--output", type=Path, help="the CSV; by default benchmarks/results/layer_<size>.csv")
-    options = parser.parse_args()
-    size_name = options.size or "quick"
-    if not contract_holds():
+    given = options()
+    if not given.skip_contract and not contract_holds():
         print("the contract tests fail: nothing is measured", file=sys.stderr)
         return 1
-    torch.set_num_threads(options.threads)
-    rows = [measure(case, options.seconds) for case in cases(size_name) if options.only in case.group]
-    output = options.output or ROOT / "benchmarks" / "results" / f"layer_{size_name}.csv"
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with output.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    print("\n".join(table(rows)))
-    print(f"\n{processor()}, {options.threads} threads, torch {torch.__version__}; written to {output}")
-    return 0
+    limit_threads(given.threads)
+    records = Records(given.results or RESULTS / given.size)
+    failures = []
+    for name in given.only:
+        failures += measure_group(name, given.size, given.seconds, records, given.resume)
+    print(f"\n{processor()}, {given.threads} threads; written to {records.folder}\n")
+    print("\n".join(table(records)))
+    if given.size == "full" and given.results is None:
+        publish(records)
+    for failure in failures:
+        print(f"NOT TIMED: {failure}", file=sys.stderr)
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":

@@ -1,0 +1,258 @@
+"""What speed must reach, beside what was measured: everything is computed from the CSV files."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+import ours
+import peers
+from groups.scaling import AXES, cost
+from problem import Shape
+from records import Records, Row
+
+PLAIN_LAYER = ours.LAYER.name
+LARGE_BATCH = 16
+
+
+class Target(NamedTuple):
+    """A promise.
+
+    Attributes:
+        what: as in the table.
+        goal: as in the table.
+        judge: from the records, how far it is held; None where nothing was measured.
+    """
+
+    what: str
+    goal: str
+    judge: Callable[[Records], Verdict | None]
+
+
+class Verdict(NamedTuple):
+    """What was measured, and by how many percent it misses the goal: 0 where it holds."""
+
+    measured: str
+    missed: float
+
+
+def table(records: Records) -> Iterator[str]:
+    """All targets as Markdown."""
+    yield "| what must hold | goal | measured | |"
+    yield "|---|---|---|---|"
+    for target in TARGETS:
+        verdict = target.judge(records)
+        if verdict is None:
+            yield f"| {target.what} | {target.goal} | not measured | |"
+            continue
+        state = "holds" if verdict.missed <= 0 else f"**missed by {max(1, round(verdict.missed))} %**"
+        yield f"| {target.what} | {target.goal} | {verdict.measured} | {state} |"
+
+
+def shape_of(row: Row) -> Shape:
+    return Shape(*(int(row[name]) for name in ("T", "B", "I", "H", "directions")))
+
+
+def value_of(rows: Iterable[Row], side: str) -> float:
+    """The median of the first row of that side; infinity without one."""
+    return next((float(row["value"]) for row in rows if row["side"] == side), math.inf)
+
+
+def geometric_mean(values: Iterable[float]) -> float:
+    return math.exp(math.fsum(logs := [math.log(value) for value in values]) / len(logs))
+
+
+def best_peer(rows: Iterable[Row]) -> tuple[float, str]:
+    """The shortest median of all that is not ours, and whose it is."""
+    return min((float(row["value"]), row["side"]) for row in rows if row["side"] not in ours.OURS)
+
+
+class Speedup(NamedTuple):
+    """How many times faster ours is, and where."""
+
+    ratio: float
+    shape: Shape
+
+
+def speedups(records: Records, group: str, peer: str = "", own: str = PLAIN_LAYER) -> list[Speedup]:
+    """Ours against that peer, or against the best one, in each case of the group."""
+    found = []
+    for _, rows in records.cases(group):
+        own_value, others = value_of(rows, own), [row for row in rows if peer in ("", row["side"])]
+        others = [row for row in others if row["side"] not in ours.OURS]
+        if others and math.isfinite(own_value):
+            found.append(Speedup(best_peer(others)[0] / own_value, shape_of(rows[0])))
+    return found
+
+
+def shortfall(*reached_and_goal: tuple[float, float]) -> float:
+    """By how many percent the worst of what should be at least its goal misses it."""
+    return max(100 * (1 - reached / goal) for reached, goal in reached_and_goal)
+
+
+def excess(value: float, goal: float) -> float:
+    """By how many percent what should be at most the goal lies above it."""
+    return 100 * (value / goal - 1)
+
+
+def _lowest(found: Iterable[Speedup]) -> str:
+    worst = min(found)
+    return f"lowest {worst.ratio:.2f}x at {worst.shape}"
+
+
+def _training(records: Records) -> Verdict | None:
+    found = [item for item in speedups(records, "training", peers.TORCH.name) if item.shape.B >= LARGE_BATCH]
+    if not found:
+        return None
+    mean = geometric_mean(item.ratio for item in found)
+    floors = [(item.ratio, 1.1 if item.shape.H >= 1500 else 1.3) for item in found]
+    return Verdict(f"{mean:.2f}x, {_lowest(found)}", shortfall((mean, 1.8), *floors))
+
+
+def _forward(records: Records) -> Verdict | None:
+    found = [item for item in speedups(records, "forward") if item.shape.B >= LARGE_BATCH]
+    if not found:
+        return None
+    mean = geometric_mean(item.ratio for item in found)
+    return Verdict(
+        f"{mean:.2f}x, {_lowest(found)}", shortfall((mean, 1.15), *((item.ratio, 1.0) for item in found))
+    )
+
+
+def _single_row(records: Records) -> Verdict | None:
+    found = [
+        item
+        for item in speedups(records, "forward", own=ours.NUMPY.name)
+        if (item.shape.T, item.shape.B) == (100, 1)
+    ]
+    if not found:
+        return None
+    listed = ", ".join(f"{item.ratio:.2f}x at {item.shape}" for item in found)
+    return Verdict(listed, shortfall(*((item.ratio, 2.0) for item in found)))
+
+
+def _step(side: str, goal_us: float) -> Callable[[Records], Verdict | None]:
+    def judge(records: Records) -> Verdict | None:
+        rows = [row for row in records.rows("step") if (row["I"], row["H"]) == ("64", "64")]
+        value = 1000 * value_of(rows, side)
+        if not math.isfinite(value):
+            return None
+        measured = [row for row in rows if not row["side"].endswith("published")]
+        others = {"ONNX Runtime here": value_of(measured, peers.ONNX_RUNTIME.name)}
+        others["RTNeural as published"] = value_of(rows, "RTNeural, published")
+        beside = ", ".join(f"{name} {1000 * v:.1f}" for name, v in others.items() if math.isfinite(v))
+        return Verdict(f"{value:.2f} us ({beside})", excess(value, goal_us))
+
+    return judge
+
+
+def _lengths(records: Records) -> Verdict | None:
+    rows = dict(records.cases("lengths")).get(f"lengths 1 to T, {Shape(400, 64, 64, 128)}", [])
+    if not rows:
+        return None
+    ratio = value_of(rows, peers.PACKED.name) / value_of(rows, PLAIN_LAYER)
+    return Verdict(f"{ratio:.1f}x", shortfall((ratio, 10.0)))
+
+
+def variant_ratios(records: Records) -> Iterator[tuple[str, float, float]]:
+    """Each case: its name, the time over our plain cell, the best loop over ours."""
+    for case, rows in records.cases("variants"):
+        own, plain = (
+            next(
+                (float(row["value"]) for row in rows if row["side"] == PLAIN_LAYER and wanted(row)), math.inf
+            )
+            for wanted in (lambda row: row["variant"] != "plain", lambda row: row["variant"] == "plain")
+        )
+        if math.isfinite(own):
+            yield case, own / plain, best_peer(rows)[0] / own
+
+
+def _variants_over_plain(records: Records) -> Verdict | None:
+    found = [(over, case) for case, over, _ in variant_ratios(records)]
+    return (
+        Verdict(f"at most {max(found)[0]:.2f}x, {max(found)[1]}", excess(max(found)[0], 1.2))
+        if found
+        else None
+    )
+
+
+def _variants_against_loops(records: Records) -> Verdict | None:
+    found = [(faster, case) for case, _, faster in variant_ratios(records)]
+    return (
+        Verdict(f"at least {min(found)[0]:.2f}x, {min(found)[1]}", shortfall((min(found)[0], 3.0)))
+        if found
+        else None
+    )
+
+
+def _memory(records: Records) -> Verdict | None:
+    found = []
+    for _, rows in records.cases("memory"):
+        ratio = value_of(rows, PLAIN_LAYER) / value_of(rows, peers.TORCH.name)
+        found.append(Speedup(ratio, shape_of(rows[0])))
+    if not found:
+        return None
+    worst, mean = max(found), geometric_mean(item.ratio for item in found)
+    return Verdict(f"{mean:.2f}x, highest {worst.ratio:.2f}x at {worst.shape}", excess(worst.ratio, 1.0))
+
+
+def shares(records: Records, work: str) -> list[Speedup]:
+    """The share of the fastest product that was timed in the same case."""
+    found = []
+    for _, rows in records.cases("product"):
+        products = [float(row["gflop_s"]) for row in rows if row["side"] == "product"]
+        own = [row for row in rows if row["side"] == PLAIN_LAYER and row["work"] == work]
+        if own and products:
+            found.append(Speedup(float(own[0]["gflop_s"]) / max(products), shape_of(own[0])))
+    return found
+
+
+def _product(records: Records) -> Verdict | None:
+    found = shares(records, "training")
+    if not found:
+        return None
+    worst, mean = min(found), geometric_mean(item.ratio for item in found)
+    text = f"{100 * mean:.0f} %, lowest {100 * worst.ratio:.0f} % at {worst.shape}"
+    return Verdict(text, shortfall((worst.ratio, 0.75)))
+
+
+def exponent(records: Records, work: str, axis: str) -> float | None:
+    """The slope of log time over log cost, by least squares."""
+    rows = dict(records.cases("scaling")).get(f"{work}, {axis}", [])
+    if len(rows) < 2:
+        return None
+    costs = [math.log(cost(axis, shape_of(row))) for row in rows]
+    times = [math.log(float(row["value"])) for row in rows]
+    centre_x, centre_y = math.fsum(costs) / len(costs), math.fsum(times) / len(times)
+    covariance = math.fsum((x - centre_x) * (y - centre_y) for x, y in zip(costs, times, strict=True))
+    return covariance / math.fsum((x - centre_x) ** 2 for x in costs)
+
+
+def _scaling(records: Records) -> Verdict | None:
+    found = {axis: exponent(records, "training", axis) for axis in AXES["full"]}
+    known = {axis: value for axis, value in found.items() if value is not None}
+    if not known:
+        return None
+    off = max(abs(value - 1) for value in known.values())
+    listed = ", ".join(f"{axis} {value:.2f}" for axis, value in known.items())
+    return Verdict(listed, 100 * max(0.0, off - 0.05))
+
+
+TARGETS = (
+    Target(
+        "training, dense, plain cell, B >= 16, against torch.nn.LSTM, geometric mean",
+        "1.8x; none under 1.3x (1.1x at H >= 1500)",
+        _training,
+    ),
+    Target("forward, B >= 16, against the best of all peers", "1.15x; none under 1.0x", _forward),
+    Target("forward, T = 100, B = 1, against the best of all peers, numpy entry", "2.0x", _single_row),
+    Target("one step, B = 1, I = H = 64, inside the core", "1.0 us", _step(ours.CORE_STEP.name, 1.0)),
+    Target("one step, B = 1, I = H = 64, from Python with numpy", "2.5 us", _step(ours.STEP.name, 2.5)),
+    Target("training, lengths of mean T/2, 400 64 64 128, against PackedSequence", "10x", _lengths),
+    Target("training of each variant over our plain cell", "at most 1.2x", _variants_over_plain),
+    Target("training of each variant against the best loop in torch", "3x", _variants_against_loops),
+    Target("peak memory in training against torch.nn.LSTM", "at most 1.0x", _memory),
+    Target("share of the fastest product, training, B >= 32, H 128 to 650", "75 %", _product),
+    Target("training time, exponents in T, B and H(I + H)", "1.0 +- 0.05", _scaling),
+)
