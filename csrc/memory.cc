@@ -114,12 +114,13 @@ void shrink(Store& here, std::size_t limit) {
   }
 }
 
-// The smallest kept block of at least `bytes`, or blocks.end(): none that is more than twice as large.
+// The smallest kept block of at least `bytes`, of equal ones the last given, which is most likely in the caches; or
+// blocks.end(): one that is more than twice as large is left for others.
 std::vector<Block>::iterator find_kept(Store& here, std::size_t bytes) {
   auto best = here.blocks.end();
   for (auto block = here.blocks.begin(); block != here.blocks.end(); ++block) {
     if (block->owned || block->bytes < bytes || block->bytes / 2 > bytes) continue;
-    if (best == here.blocks.end() || block->bytes < best->bytes) best = block;
+    if (best == here.blocks.end() || block->bytes <= best->bytes) best = block;
   }
   return best;
 }
