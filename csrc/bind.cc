@@ -8,6 +8,7 @@
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 
+#include "bind.h"
 #include "dispatch.h"
 
 namespace nb = nanobind;
@@ -59,4 +60,6 @@ NB_MODULE(_core, module) {
   module.attr("instruction_sets") = instruction_sets();
   module.def("dot", &dot, nb::arg("a").noconvert(), nb::arg("b").noconvert(),
              nb::arg("level") = nb::none());
+  holdfast::bind_memory(module);
+  holdfast::bind_recurrence(module);
 }

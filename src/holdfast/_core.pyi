@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 version: str
 """The version of holdfast that this core was built from."""
@@ -38,3 +41,121 @@ def dot(a: NDArray[np.float32], b: NDArray[np.float32], level: str | None = None
         ValueError: the lengths differ, or this processor does not run the level.
         TypeError: an argument is not a contiguous vector of float32.
     """
+
+cells: tuple[str, ...]
+"""The names of the printed cells in this build, by whose place a call asks for one."""
+
+_Strided = tuple[int, int, int]
+"""The address of rows `[T, B, width]`, and how many elements apart steps and rows are."""
+_Draw = tuple[int, int]
+"""A random mask's stream and threshold: `Draw` in csrc/recurrence.h."""
+
+class _Call:
+    """One call of the recurrence: what its passes read. Same names and shapes as in csrc/recurrence.h.
+
+    Arrays come as addresses, 0 for null, and have to be there as long as a pass runs: what lies at an address
+    is not checked. Values, states and gates are in the printed cell's order. Passes let other threads run.
+
+    Args:
+        cell: its place in `cells`.
+        threads: how many may work on it; the results have the same bits whatever it is.
+        sizes: T, B, I, H, L, D.
+        x: `[T, B, I]`.
+        weights: of each layer and direction weight_ih, weight_hh, both biases or twice 0, and the row blocks
+            of the cell's own parameters.
+        state: what each state starts from, or nothing for zeros.
+        lengths: `[B]` int64, or 0.
+        reset: `[T, B]` bool, or 0.
+        start: what a reset re-initialises each state to, or nothing for zeros.
+        seed: 64 bits.
+        draws: the cell's masks.
+        entering: the mask of the h that enters weight_hh.
+        entering_scale: what is left of that h is multiplied by this.
+        scalars: the cell's numbers.
+        masks: the factors between layers, or nothing.
+        residual: whether each layer after the first adds its input to its output.
+
+    Raises:
+        ValueError: numbers that do not fit each other, or lengths outside 0 to T.
+    """
+
+    def __init__(
+        self,
+        cell: int,
+        threads: int,
+        sizes: tuple[int, int, int, int, int, int],
+        x: _Strided,
+        weights: Sequence[int],
+        state: Sequence[int],
+        lengths: int,
+        reset: int,
+        start: Sequence[int],
+        seed: int,
+        draws: Sequence[_Draw],
+        entering: _Draw,
+        entering_scale: float,
+        scalars: Sequence[float],
+        masks: Sequence[int],
+        residual: bool,
+    ) -> None: ...
+    def forward(self, output: int, state: Sequence[int], values: Sequence[int]) -> None:
+        """Write the output, the last states, and the values unless there are none.
+
+        Raises:
+            MemoryError: there is none for what it keeps meanwhile.
+        """
+
+    def backward(
+        self,
+        values: Sequence[int],
+        d_output: _Strided,
+        d_state: Sequence[int],
+        d_states_at: Sequence[int],
+        x: int,
+        weights: Sequence[int],
+        initial: Sequence[int],
+        start: Sequence[int],
+        gates: Sequence[int],
+        states_at: Sequence[int],
+    ) -> None:
+        """Read the values that `forward` wrote and what reaches its results; write the gradients.
+
+        Args:
+            values: all of them.
+            d_output: base 0 where nothing reaches the output.
+            d_state: what reaches each last state, or 0.
+            d_states_at: what reaches each kept state at each step, or 0.
+            x: the gradient of x, or 0.
+            weights: of each layer and direction the gradients of weight_ih, weight_hh, of either bias (or 0)
+                and of the row blocks; or nothing.
+            initial: of what each state started from.
+            start: of what a reset re-initialises each state to, or nothing.
+            gates: of the pre-activations, or nothing.
+            states_at: all that reaches each state at each step or 0, or nothing.
+
+        Raises:
+            MemoryError: there is none for what it keeps meanwhile.
+        """
+
+class Float32Call(_Call):
+    """All numbers are float32."""
+
+class Float64Call(_Call):
+    """All numbers are float64."""
+
+def empty(shape: Sequence[int], doubles: bool) -> Tensor:
+    """A tensor in the core's own memory, with whatever content; the memory is kept when the tensor dies.
+
+    Args:
+        shape: its sizes.
+        doubles: float64 instead of float32.
+
+    Raises:
+        MemoryError: there is not so much.
+    """
+
+def memory() -> tuple[int, int]:
+    """How many bytes of the core's own memory are in use, and how many are kept for the next call."""
+
+def trim() -> None:
+    """Free what is kept."""

@@ -115,8 +115,8 @@ def by_hand(case: Case, named: Named, *, order: int = 0) -> Named:
     return loop.run(case, named, order=order).results
 
 
-def supported(case: Case, backend_name: str) -> bool:
-    named = leaves(case)
+def supported(case: Case, backend_name: str, dtype: torch.dtype) -> bool:
+    named = leaves(case, dtype)
     request = Request(
         cell_of(case),
         named["x"],
@@ -133,9 +133,9 @@ def supported(case: Case, backend_name: str) -> bool:
 
 
 @cache
-def backends_of(case: Case) -> list[str]:
-    """The names of those that run the case here."""
-    return [backend.name for backend in BACKENDS if supported(case, backend.name)]
+def backends_of(case: Case, dtype: torch.dtype = torch.float64) -> list[str]:
+    """The names of those that run the case here, in that type."""
+    return [backend.name for backend in BACKENDS if supported(case, backend.name, dtype)]
 
 
 def loss_of(results: Named) -> Tensor:

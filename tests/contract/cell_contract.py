@@ -39,7 +39,12 @@ LOW = (torch.float32, torch.bfloat16)
 
 
 def in_low_precision(cell: str) -> Iterator[tuple[str, Case, torch.dtype]]:
-    return ((*pair, dtype) for pair in on_backends(small_sample)(cell) for dtype in LOW)
+    return (
+        (backend, case, dtype)
+        for case in small_sample(cell)
+        for dtype in LOW
+        for backend in backends_of(case, dtype)
+    )
 
 
 def whole_grid(cell: str) -> Iterator[tuple[tuple[str, ...], torch.dtype]]:
@@ -91,7 +96,7 @@ class CellContract(CellProperties):
         for case in itertools.islice(
             grid(self.cell, modifiers), None, None, 1 if dtype == torch.float64 else 4
         ):
-            for backend in backends_of(case):
+            for backend in backends_of(case, dtype):
                 found = partial(untraced_by_backend, case, backend)
                 try:
                     check(case, dtype, untraced_by_hand, found, seeds=(0,), tries=MANY)

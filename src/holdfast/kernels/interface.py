@@ -206,7 +206,10 @@ class Backend(Protocol):
     """
 
     name: str
-    summary: str
+
+    @property
+    def summary(self) -> str:
+        """One line on what it is."""
 
     def available(self) -> str | None:
         """None where this backend can run at all on this machine, else what is missing."""

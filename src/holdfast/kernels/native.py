@@ -1,0 +1,307 @@
+"""holdfast's own core on the CPU, written in C++: fused, with every pointwise cell and modifier.
+
+`csrc/recurrence.h` says what the core reads and writes. Here each tensor of a call is checked and becomes an
+address; what comes out lies in the core's own memory, which is kept from call to call.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from holdfast.cells import Cell, modifiers
+from holdfast.cells.core import PRINTED, PrintedCell, printed_for
+from holdfast.cells.registry import BUILT_IN
+from holdfast.errors import InputError
+from holdfast.kernels.interface import Forward, Gradients, Request, Upstream, Wanted, autocast_type
+
+_CALLS = {torch.float32: "Float32Call", torch.float64: "Float64Call"}
+_BIASES = ("bias_ih", "bias_hh")
+# Smaller tensors are torch's own: they take no fresh pages that would have to be faulted in.
+_LEAST_BYTES = 256 * 1024
+_NOTHING = (0, 0, 0)
+
+
+def _reason_against(cell: Cell) -> str | None:
+    printed = printed_for(cell)
+    return printed if isinstance(printed, str) else None
+
+
+# By the spec of a cell without its modifiers, of which the core has all. Compilers can look up strings.
+_REASONS = {cell.spec: _reason_against(cell) for cell in BUILT_IN}
+
+
+def _loaded() -> ModuleType | str:
+    """The compiled core, or why there is none."""
+    try:
+        core = importlib.import_module("holdfast._core")
+    except ModuleNotFoundError:
+        return "the compiled core is not built"
+    except ImportError as error:
+        return f"the compiled core does not load: {error}"
+    if core.cells != tuple(printed.name for printed in PRINTED):
+        return "the compiled core was built from other cells: install holdfast again"
+    return core
+
+
+_core = _loaded()
+
+
+class NativeBackend:
+    """Runs the printed cells in the compiled core."""
+
+    name = "native"
+
+    @property
+    def summary(self) -> str:
+        """What the core is, which instructions it uses, and why those."""
+        if isinstance(_core, str):
+            return "holdfast's own C++ core"
+        why = (
+            "which HOLDFAST_ISA asks for"
+            if os.environ.get("HOLDFAST_ISA")
+            else "the best that this processor runs"
+        )
+        return f"holdfast's own C++ core; instructions: {_core.level}, {why}"
+
+    def available(self) -> str | None:
+        return _core if isinstance(_core, str) else None
+
+    def supports(self, request: Request) -> str | None:
+        x = request.data
+        if x.device.type != "cpu":
+            return f"holdfast's core runs on the CPU, and the input is on {x.device}"
+        dtype = x.dtype if x.dtype == torch.float64 else autocast_type(x.device) or x.dtype
+        if dtype not in _CALLS:
+            return f"holdfast's core computes in float32 and float64, not in {dtype}"
+        if request.projected:
+            return "holdfast's core does not project h, which proj_size asks for"
+        base = request.cell.spec.partition("|")[0]
+        if base not in _REASONS:
+            return f"holdfast's core is built with holdfast's own cells; {request.cell.name!r} is another"
+        return _REASONS[base]
+
+    def keeps(self, request: Request) -> bool:
+        return True
+
+    def forward(self, request: Request, keep: bool) -> Forward:
+        return _Call(request).forward(keep)
+
+    def backward(self, request: Request, kept: Forward, upstream: Upstream, wanted: Wanted) -> Gradients:
+        return _Call(request).backward(kept, upstream, wanted)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What a cell is to the core, the same for all of its calls.
+
+    Attributes:
+        printed: the printed cell.
+        values: under which name the call keeps each value of the printed cell.
+        scalars: its numbers.
+        draws: its masks, as stream and threshold.
+        entering: that of the h that enters `weight_hh`, and by what the h that is left is multiplied.
+    """
+
+    printed: PrintedCell
+    values: tuple[str, ...]
+    scalars: tuple[float, ...]
+    draws: tuple[tuple[int, int], ...]
+    entering: tuple[int, int]
+    entering_scale: float
+
+
+@lru_cache(maxsize=256)
+def _plan(cell: Cell, tapped: bool) -> _Plan:
+    own = modifiers.tapped(cell) if tapped else cell
+    printed = printed_for(own)
+    if isinstance(printed, str):
+        raise InputError(printed)
+    entering = [draw for draw in cell.draws if draw.per_sequence]
+    return _Plan(
+        printed,
+        tuple([printed.value_of(name, cell) for name in printed.values]),
+        printed.numbers_of(own),
+        tuple([_threshold(draw) for draw in printed.draws_of(own)]),
+        _threshold(entering[0] if entering else None),
+        dict(cell.graph.scalars).get("scale_h", 1.0),
+    )
+
+
+def _threshold(draw: Any) -> tuple[int, int]:
+    return (0, 0) if draw is None else (draw.stream, round(draw.probability * 2**32))
+
+
+class _Call:
+    """One pass of one call: its arrays by their addresses, and the tensors that hold them meanwhile."""
+
+    def __init__(self, request: Request) -> None:
+        x = request.data
+        self.request, self.cell, self.dtype = request, request.cell, x.dtype
+        self.plan = _plan(request.cell, request.taps is not None)
+        self.steps, self.batch, inputs = x.shape
+        self.layers, self.directions, self.hidden = request.layers, request.directions, request.hidden
+        self.places = self.layers * self.directions
+        self.row_bytes = self.hidden * x.element_size()
+        self.held: list[Tensor] = []
+        self.core: Any = getattr(_core, _CALLS[x.dtype])(
+            self.plan.printed.index,
+            torch.get_num_threads(),
+            (self.steps, self.batch, inputs, self.hidden, self.layers, self.directions),
+            self._strided("x", x, inputs),
+            self._weights(inputs),
+            self._several("state", request.state, (self.places, self.batch, self.hidden)),
+            self._optional("lengths", request.lengths, (self.batch,), torch.int64),
+            self._optional("reset", request.reset, (self.steps, self.batch), torch.bool),
+            self._several("start", request.start, (self.places, self.hidden)),
+            int(request.seed) & 0xFFFF_FFFF_FFFF_FFFF if self.cell.draws and request.seed is not None else 0,
+            self.plan.draws,
+            self.plan.entering,
+            self.plan.entering_scale,
+            self.plan.scalars,
+            self._several("mask", request.masks, (self.steps, self.batch, self.directions * self.hidden)),
+            request.residual,
+        )
+
+    def forward(self, keep: bool) -> Forward:
+        output = self._new(self.steps, self.batch, self.directions * self.hidden)
+        state = tuple([self._new(self.places, self.batch, self.hidden) for _ in self.cell.states])
+        values = {name: self._new_values() for name in self.cell.values} if keep else {}
+        self.core.forward(
+            output.data_ptr(),
+            [part.data_ptr() for part in state],
+            [values[name].data_ptr() for name in self.plan.values] if keep else [],
+        )
+        return Forward(output, state, values)
+
+    def backward(self, kept: Forward, upstream: Upstream, wanted: Wanted) -> Gradients:
+        request, states = self.request, self.cell.states
+        taps = {name: self._new_values() for name in self.cell.tapped} if request.taps else {}
+        d_x = self._new(*request.data.shape) if wanted.x else None
+        weights = self._weight_gradients() if wanted.weights else [[{}] * self.directions] * self.layers
+        state = tuple([self._new(self.places, self.batch, self.hidden) for _ in states])
+        start = tuple([self._new(self.places, self.hidden) for _ in states if request.start is not None])
+        output = upstream.output
+        self.core.backward(
+            [self._values("value", kept.values[name]) for name in self.plan.values],
+            _NOTHING if output is None else self._strided("output", output, self.directions * self.hidden),
+            [
+                self._optional("state", part, (self.places, self.batch, self.hidden))
+                for part in upstream.state
+            ],
+            [self._values("value", upstream.values.get(name)) for name in states],
+            0 if d_x is None else d_x.data_ptr(),
+            [address for layer in weights for own in layer for address in self._gradient_addresses(own)],
+            [part.data_ptr() for part in state],
+            [part.data_ptr() for part in start],
+            [taps[gate].data_ptr() for gate in self.cell.gates if taps],
+            [taps[name].data_ptr() if name in taps else 0 for name in states if taps],
+        )
+        both = [
+            [{**own, "bias_hh": own["bias_ih"].clone()} if "bias_ih" in own else own for own in layer]
+            for layer in weights
+        ]
+        return Gradients(d_x, both, state, start, taps)
+
+    def _weights(self, inputs: int) -> list[int]:
+        """Of each place W, R, the biases, and the row blocks of the cell's own parameters."""
+        rows = len(self.cell.gates) * self.hidden
+        found = []
+        for layer, directions in enumerate(self.request.weights):
+            width = inputs if layer == 0 else self.directions * self.hidden
+            for own in directions:
+                found += [
+                    self._address("weight_ih", own["weight_ih"], (rows, width)),
+                    self._address("weight_hh", own["weight_hh"], (rows, self.hidden)),
+                    *(self._optional(name, own.get(name), (rows,)) for name in _BIASES),
+                ]
+                for parameter in self.cell.vectors:
+                    count = len(parameter.feeds)
+                    first = self._address(parameter.name, own[parameter.name], (count * self.hidden,))
+                    found += self._blocks(first, count)
+        return found
+
+    def _blocks(self, first: int, count: int) -> list[int]:
+        """The addresses of so many row blocks [H]."""
+        return [first + k * self.row_bytes for k in range(count)]
+
+    def _weight_gradients(self) -> list[list[dict[str, Tensor]]]:
+        """Room for the gradients of all weights; of the biases once, because both have the same."""
+        return [
+            [
+                {name: self._new(*weight.shape) for name, weight in own.items() if name != "bias_hh"}
+                for own in directions
+            ]
+            for directions in self.request.weights
+        ]
+
+    def _gradient_addresses(self, own: Mapping[str, Tensor]) -> list[int]:
+        """Of one place dW, dR, that of the biases, and those of the row blocks; none where none is wanted."""
+        if not own:
+            return []
+        bias = own.get("bias_ih")
+        found = [
+            own["weight_ih"].data_ptr(),
+            own["weight_hh"].data_ptr(),
+            0 if bias is None else bias.data_ptr(),
+        ]
+        for parameter in self.cell.vectors:
+            found += self._blocks(own[parameter.name].data_ptr(), len(parameter.feeds))
+        return found
+
+    def _new(self, *shape: int) -> Tensor:
+        if prod(shape) * self.dtype.itemsize < _LEAST_BYTES:
+            return torch.empty(shape, dtype=self.dtype)
+        assert isinstance(_core, ModuleType)
+        tensor: Tensor = _core.empty(shape, self.dtype == torch.float64)
+        return tensor
+
+    def _new_values(self) -> Tensor:
+        return self._new(self.layers, self.directions, self.steps, self.batch, self.hidden)
+
+    def _values(self, what: str, tensor: Tensor | None) -> int:
+        return self._optional(
+            what, tensor, (self.layers, self.directions, self.steps, self.batch, self.hidden)
+        )
+
+    def _several(self, what: str, tensors: Sequence[Tensor] | None, shape: tuple[int, ...]) -> list[int]:
+        return [self._address(what, tensor, shape) for tensor in tensors or ()]
+
+    def _optional(
+        self, what: str, tensor: Tensor | None, shape: tuple[int, ...], dtype: torch.dtype | None = None
+    ) -> int:
+        return 0 if tensor is None else self._address(what, tensor, shape, dtype)
+
+    def _address(
+        self, what: str, tensor: Tensor, shape: tuple[int, ...], dtype: torch.dtype | None = None
+    ) -> int:
+        """Where a tensor of that shape and type lies, dense."""
+        self._check(what, tensor, shape, dtype or self.dtype)
+        dense = tensor.contiguous()
+        self.held.append(dense)
+        return dense.data_ptr()
+
+    def _strided(self, what: str, tensor: Tensor, width: int) -> tuple[int, int, int]:
+        """Where a tensor `[T, B, width]` with dense rows lies, and how far steps and rows are apart."""
+        self._check(what, tensor, (self.steps, self.batch, width), self.dtype)
+        if tensor.stride(2) != 1:
+            tensor = tensor.contiguous()
+        self.held.append(tensor)
+        return tensor.data_ptr(), tensor.stride(0), tensor.stride(1)
+
+    @staticmethod
+    def _check(what: str, tensor: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+        if tensor.shape != shape or tensor.dtype != dtype or not tensor.is_cpu:
+            raise InputError(
+                f"{what} must be {dtype} of shape {list(shape)} on the CPU, "
+                f"got {tensor.dtype} of shape {list(tensor.shape)} on {tensor.device}"
+            )
