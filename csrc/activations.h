@@ -59,8 +59,8 @@ HOLDFAST_INLINE Vec<double> relu(Vec<double> x) { return maximum(x, Vec<double>{
 namespace parts {
 
 // What differs between the precisions. `kSeries` are c2, c3, ... of exp(r) = 1 + r + c2 r^2 + c3 r^3 + ... where
-// |r| <= log(2) / 2, `kLogSeries` those of (log((1 + s) / (1 - s)) - 2 s) / s in s^2: both fitted to the least relative
-// error. A number is `kLn2 + kLn2Rest`; of the short kind, its product with an exponent is exact.
+// |r| <= log(2) / 2, `kLogSeries` those of (log((1 + s) / (1 - s)) - 2 s) / s in s^2: both are Sollya's fpminimax, which
+// makes the relative error least. kLn2 + kLn2Rest is log(2); a short kLn2 has an exact product with an exponent.
 template <class T>
 struct Format;
 
@@ -112,11 +112,11 @@ struct Format<double> {
 template <class T>
 using Bits = typename Format<T>::Bits;
 
-// From here on all numbers are whole.
+// Numbers from this one on are whole.
 template <class T>
 constexpr T kUnit = T(std::uint64_t{1} << Format<T>::kMantissaBits);
 
-// exp(sign * x) = power * (1 + excess), but for the factor 2^kShift that `power` lacks.
+// exp(kSign * x) = 2^kShift * power * (1 + excess).
 template <class T>
 struct Exponential {
   Vec<T> power, excess;
@@ -131,7 +131,7 @@ HOLDFAST_INLINE Vec<T> power_of_two(Vec<T> rounded) {
   return (Vec<T>)((Bits<T>)rounded << Format<T>::kMantissaBits);
 }
 
-// c2 + c3 (sign r) + c4 r^2 + ...: even and odd powers apart, which shortens the chain.
+// c2 + c3 (kSign r) + c4 r^2 + ...: even and odd powers apart, which shortens the chain.
 template <class T, int kSign>
 HOLDFAST_INLINE Vec<T> series(Vec<T> r, Vec<T> square) {
   using F = Format<T>;
@@ -148,7 +148,7 @@ HOLDFAST_INLINE Exponential<T> exponential(Vec<T> x) {
   constexpr T kBiased = kRounding<T> - T(kShift);
   const Vec<T> rounded = fma(x, broadcast<T>(kSign * F::kLog2E), broadcast<T>(kBiased));
   const Vec<T> exponent = rounded - kBiased;
-  // r = sign * (what is left of the argument)
+  // kSign * r is what is left of the argument.
   Vec<T> r = fma(exponent, broadcast<T>(-kSign * F::kLn2), x);
   if (kRest) r = fma(exponent, broadcast<T>(-kSign * F::kLn2Rest), r);
   const Vec<T> square = r * r;
@@ -157,7 +157,8 @@ HOLDFAST_INLINE Exponential<T> exponential(Vec<T> x) {
 }
 
 #if defined(__AVX512F__)
-// Within 2^-14, or 2^-28, of 1 / b: full division takes longer than mending these.
+// Within 2^-14, or 2^-28, of 1 / b. To mend what this gives is no slower than to divide by a sum that was rounded and
+// to mend that.
 HOLDFAST_INLINE Vec<float> inverse(Vec<float> b) { return _mm512_maskz_rcp14_ps(0xffff, b); }
 HOLDFAST_INLINE Vec<double> inverse(Vec<double> b) {
   const Vec<double> first = _mm512_maskz_rcp14_pd(0xff, b);

@@ -61,6 +61,8 @@ class Flush {
   }
   ~Flush() { set(before_); }
 
+  static constexpr bool possible() { return kBits != 0; }
+
  private:
 #if defined(__x86_64__)
   static constexpr std::uint64_t kBits = 0x8040;
@@ -186,7 +188,7 @@ void judge_block(Function<T>& function, const T* x) {
   }
   for (int k = 0; k < kBlock; ++k) {
     function.judge(x[k], y[k]);
-    const bool subnormal = std::fpclassify(x[k]) == FP_SUBNORMAL;
+    const bool subnormal = Flush::possible() && std::fpclassify(x[k]) == FP_SUBNORMAL;
     const T read = subnormal ? std::copysign(T(0), x[k]) : x[k];
     if (subnormal || !same(y[k], flushed_y[k])) function.judge(read, flushed_y[k]);
   }
