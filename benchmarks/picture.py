@@ -8,14 +8,16 @@ import matplotlib
 
 matplotlib.use("Agg")
 
+import ours
 import peers
 from matplotlib import pyplot
 from matplotlib.axes import Axes
-from records import Records
+from records import Records, threads_of
 from targets import PLAIN_LAYER, shape_of
 
 MARKS = {
     PLAIN_LAYER: ("holdfast", "o", "#d1495b", 90),
+    ours.NUMPY.name: ("holdfast, prepared", "o", "#f0a3b0", 45),
     peers.TORCH.name: ("torch.nn.LSTM", "|", "#444444", 60),
     peers.ONNX_RUNTIME.name: ("ONNX Runtime", "s", "#2e86ab", 28),
     peers.OPENVINO.name: ("OpenVINO", "D", "#6a4c93", 26),
@@ -43,9 +45,7 @@ def draw(records: Records, path: Path) -> None:
     )
     some = next((rows[0] for _, rows in records.cases("training")), None)
     if some is not None:
-        heading = (
-            f"Speed relative to torch.nn.LSTM, float32, {some['threads']} threads of an {some['processor']}"
-        )
+        heading = f"Speed relative to torch.nn.LSTM, float32, {threads_of(some)}"
         figure.suptitle(heading, fontsize=11)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130, metadata={"Software": None})

@@ -38,6 +38,11 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
+def threads_of(row: Row) -> str:
+    """On what it was measured."""
+    return f"{row['threads']} {'thread' if row['threads'] == '1' else 'threads'} of an {row['processor']}"
+
+
 def version(package: str) -> str:
     if package == "holdfast":
         return holdfast.__version__

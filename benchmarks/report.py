@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import peers
-from records import Records
+from records import Records, threads_of
 from targets import shape_of, shares, table, value_of, variant_ratios
 from verify import ROOT
 
@@ -57,7 +57,7 @@ def machine(records: Records) -> Iterator[str]:
         versions = sorted(
             {f"{row['side']} {row['version']}" for row in own if row["version"] != row["holdfast"]}
         )
-        where = sorted({f"{row['threads']} threads of an {row['processor']}" for row in own})
+        where = sorted({threads_of(row) for row in own})
         yield f"{'; '.join(where)}; float32; {max(row['date'] for row in own)}; {', '.join(versions)}."
 
 

@@ -139,8 +139,9 @@ def build(problem: Problem) -> Work:
 
 
 def build_compiled(problem: Problem) -> Work:
+    torch.compiler.reset()  # else it gives up after some shapes, and runs the rest as they are
     loop = LOOPS[problem.variant](problem)
-    return layer_work(problem, loop, torch.compile(loop, dynamic=False))
+    return layer_work(problem, loop, torch.compile(loop, dynamic=False, fullgraph=True))
 
 
 def _too_long(problem: Problem) -> str | None:
