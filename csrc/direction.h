@@ -70,12 +70,23 @@ struct Pass {
 
 template <class T>
 struct ForwardPass : Pass<T> {
-  T* panels;                        // forward_size, packed by the workers
+  T* panels;                        // forward_size
   T* biases;                        // [gate_columns]
+  bool packed;                      // whether both are; else the workers pack them first
   Strided<T> states[kMostStates];   // where each step leaves its state; step 0 where only the last one counts
   T* values[kMostValues];           // [T, B, H] or null; those of states are in `states`
   Strided<T> copy;                  // another place for h, base null for none
   Index ahead_rows;                 // for so many rows the products with x are made at once; 0: step by step
+};
+
+// One frame through one direction of one layer: rows of x [B, I] and of states [B, H]. The next h is no other array;
+// the other states may be changed in place.
+template <class T>
+struct Frame {
+  Index batch;
+  const T* x;
+  const T* old[kMostStates];
+  T* next[kMostStates];
 };
 
 template <class T>

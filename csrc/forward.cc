@@ -1,4 +1,4 @@
-// The forward pass of one direction of one layer, as one worker has it.
+// The forward pass of one direction of one layer, as one worker has it, and one frame of it.
 #include "pack.h"
 #include "rows.h"
 
@@ -179,16 +179,57 @@ Index forward_scratch(const ForwardPass<T>& pass, int worker) {
 
 template <class T>
 void forward(const ForwardPass<T>& pass, int worker) {
-  pack_forward(pass, worker);
-  pass.workers.wait();
+  if (!pass.packed) {
+    pack_forward(pass, worker);
+    pass.workers.wait();
+  }
   Arena arena{pass.scratch + worker * pass.scratch_bytes, 0};
   Forward<T>(pass, worker, arena).run();
+}
+
+// Tile by tile, so that all that is needed fits the stack; more than one tile has work for each element of a panel.
+template <class T>
+void step(const ForwardPass<T>& pass, const Frame<T>& frame) {
+  const Layout& layout = pass.layout;
+  const Pointwise<T>& pointwise = kPointwise<T>[pass.cell];
+  const Index tiles = ceil_div(frame.batch, kTileRows);
+  alignas(kVectorBytes) T z[kMostTileRows * kMostVectors * kLanes<T>];
+  for (Index tile = 0, first = 0; tile < tiles; ++tile) {
+    const Index last = frame.batch * (tile + 1) / tiles;
+    const int count = static_cast<int>(last - first);
+    TileRow<T> rows[kMostTileRows];
+    const TileRow<T>* pointers[kMostTileRows];
+    const T *x[kMostTileRows], *h[kMostTileRows], *begin[kMostTileRows];
+    for (int r = 0; r < count; ++r) {
+      const Index b = first + r;
+      for (int s = 0; s < kMostStates; ++s) {
+        rows[r].old[s] = frame.old[s] + b * layout.hidden;
+        rows[r].next[s] = frame.next[s] + b * layout.hidden;
+      }
+      for (int k = 0; k < kMostMasks; ++k) rows[r].masks[k] = pass.zeros;
+      rows[r].copy = nullptr;
+      rows[r].place = 0;
+      pointers[r] = rows + r;
+      x[r] = frame.x + b * layout.inputs;
+      h[r] = rows[r].old[0];
+    }
+    const Run<T> runs[2] = {run_of(x, count, layout.inputs), run_of(h, count, layout.hidden)};
+    for (Index block = 0; block < layout.blocks(); ++block) {
+      for (int r = 0; r < count; ++r) begin[r] = pass.biases + block * layout.columns();
+      const T* panel = pass.panels + block * layout.forward_panel();
+      kMultiply<T>[count - 1][layout.vectors() - 1]({runs, 2, panel, begin, z, layout.columns()});
+      pointwise.forward(pass, pointers, count, z, block);
+    }
+    first = last;
+  }
 }
 
 template Index forward_scratch(const ForwardPass<float>&, int);
 template Index forward_scratch(const ForwardPass<double>&, int);
 template void forward(const ForwardPass<float>&, int);
 template void forward(const ForwardPass<double>&, int);
+template void step(const ForwardPass<float>&, const Frame<float>&);
+template void step(const ForwardPass<double>&, const Frame<double>&);
 
 }  // namespace HOLDFAST_LEVEL
 }  // namespace holdfast

@@ -1,5 +1,6 @@
 // The kernels, compiled once for each level: CMakeLists.txt sets HOLDFAST_LEVEL (a namespace) and the -march flags.
 #include "kernels.h"
+#include "pack.h"
 #include "pointwise.h"
 #include "vec.h"
 
@@ -48,6 +49,8 @@ Index forward_scratch(const ForwardPass<T>& pass, int worker);
 template <class T>
 void forward(const ForwardPass<T>& pass, int worker);
 template <class T>
+void step(const ForwardPass<T>& pass, const Frame<T>& frame);
+template <class T>
 Index backward_scratch(const BackwardPass<T>& pass, int worker);
 template <class T>
 void backward(const BackwardPass<T>& pass, int worker);
@@ -55,8 +58,8 @@ void backward(const BackwardPass<T>& pass, int worker);
 extern const Kernels kernels;
 const Kernels kernels = {
     dot,
-    {kLanes<float>, kShapes, forward_scratch, forward, backward_scratch, backward},
-    {kLanes<double>, kShapes, forward_scratch, forward, backward_scratch, backward},
+    {kLanes<float>, kShapes, forward_scratch, forward, pack_forward, step, backward_scratch, backward},
+    {kLanes<double>, kShapes, forward_scratch, forward, pack_forward, step, backward_scratch, backward},
 };
 
 }  // namespace HOLDFAST_LEVEL

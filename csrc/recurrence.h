@@ -42,6 +42,13 @@ struct Weights {
   const T* parameters[kMostParameters];
 };
 
+// The same as the levels multiply by it, see layout.h and prepared.h. Passes only read it.
+template <class T>
+struct Packed {
+  T* panels;
+  T* biases;
+};
+
 // A random mask, see src/holdfast/kernels/masks.py: true where the word that Philox4x32-10 draws is less than
 // `threshold`, which is round(probability * 2^32); 0 draws nothing.
 struct Draw {
@@ -58,6 +65,8 @@ struct Inputs {
   Sizes sizes;
   Strided<const T> x;                  // [T, B, I]
   const Weights<T>* weights;           // [L * D]
+  const Packed<T>* packed;             // [L * D], for a forward pass that then reads of `weights` only the parameters;
+                                       // or null
   const T* state[kMostStates];         // what each state starts from, [L*D, B, H], or null for zeros
   const std::int64_t* lengths;         // [B], 0 to T, or null where every row has T steps
   const bool* reset;                   // [T, B], true where a step begins a new sequence, or null

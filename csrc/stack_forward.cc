@@ -44,6 +44,7 @@ class ForwardStack {
 
  private:
   Index dense_size() const { return call_.inputs.sizes.steps * call_.inputs.sizes.batch * call_.width(); }
+  Index place_of(int layer, int d) const { return Index{layer} * call_.inputs.sizes.directions + d; }
   bool adds(int layer) const { return call_.inputs.residual && layer > 0; }
 
   // Of a layer after the first; `sum` becomes its input before dropout.
@@ -71,8 +72,14 @@ class ForwardStack {
     set_outputs(pass, layer, d);
     const Layout& layout = pass.layout;
     Workspace memory;
-    pass.panels = memory.take<T>(layout.forward_size());
-    pass.biases = memory.take<T>(layout.gate_columns());
+    if (const Packed<T>* packed = call_.inputs.packed) {
+      pass.panels = packed[place_of(layer, d)].panels;
+      pass.biases = packed[place_of(layer, d)].biases;
+      pass.packed = true;
+    } else {
+      pass.panels = memory.take<T>(layout.forward_size());
+      pass.biases = memory.take<T>(layout.gate_columns());
+    }
     pass.ahead_rows = ahead_rows();
     for (int worker = 0; worker < call_.workers.count; ++worker) {
       pass.scratch_bytes = std::max(pass.scratch_bytes, call_.kernels.forward_scratch(pass, worker));
@@ -91,7 +98,7 @@ class ForwardStack {
 
   void set_outputs(ForwardPass<T>& pass, int layer, int d) {
     const Sizes& sizes = call_.inputs.sizes;
-    const Index place = Index{layer} * sizes.directions + d;
+    const Index place = place_of(layer, d);
     const bool last = layer + 1 == sizes.layers && !adds(layer);
     const Strided<T> output = call_.columns_of(call_.dense(outputs_.output), d);
     pass.copy = {nullptr, 0, 0};
@@ -112,7 +119,7 @@ class ForwardStack {
   // The state after each row's last step.
   void give_state(const ForwardPass<T>& pass, int layer, int d) const {
     const Sizes& sizes = call_.inputs.sizes;
-    const Index place = Index{layer} * sizes.directions + d;
+    const Index place = place_of(layer, d);
     for (int s = 0; s < call_.shape.states; ++s) {
       for (Index b = 0; b < sizes.batch; ++b) {
         const Index length = pass.schedule.length(b), last = pass.reverse ? 0 : length - 1;
