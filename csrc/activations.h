@@ -59,8 +59,8 @@ HOLDFAST_INLINE Vec<double> relu(Vec<double> x) { return maximum(x, Vec<double>{
 namespace parts {
 
 // What differs between the precisions. `kSeries` are c2, c3, ... of exp(r) = 1 + r + c2 r^2 + c3 r^3 + ... where
-// |r| <= log(2) / 2, `kLogSeries` those of (log((1 + s) / (1 - s)) - 2 s) / s in s^2: both by Sollya's fpminimax for the
-// least relative error. kLn2 + kLn2Rest is log(2); a short kLn2 has an exact product with an exponent.
+// |r| <= log(2) / 2, `kLogSeries` those of (log((1 + s) / (1 - s)) - 2 s) / s in s^2: Sollya's fpminimax makes the
+// relative error of both least. kLn2 + kLn2Rest is log(2); a short kLn2 has an exact product with an exponent.
 template <class T>
 struct Format;
 
