@@ -86,7 +86,8 @@ SLOW = [
 
 def links(compiler: str, flag: str) -> bool:
     command = [*compiler.split(), flag, "-x", "c++", "-", "-o", "/dev/null"]
-    return subprocess.run(command, input="int main() {}", text=True, capture_output=True).returncode == 0
+    done = subprocess.run(command, input="int main() {}", text=True, capture_output=True, check=False)
+    return done.returncode == 0
 
 
 @contextmanager
@@ -100,7 +101,7 @@ def held(folder: Path) -> Iterator[None]:
 
 def run(*command: str | Path) -> None:
     done = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False
     )
     if done.returncode != 0:
         pytest.fail(f"{' '.join(map(str, command))}\n{done.stdout[-20_000:]}", pytrace=False)
