@@ -7,35 +7,32 @@
 namespace holdfast {
 namespace HOLDFAST_LEVEL {
 
-// Where column `column` of a panel of gates comes from: its gate and, of all units, its unit.
-struct GateColumn {
-  Index gate, unit;
-};
-
-HOLDFAST_INLINE GateColumn gate_column(const Layout& layout, Index block, Index column) {
-  const Index gate = column / layout.units();
-  return {gate, block * layout.units() + column % layout.units()};
-}
-
-// Columns first to first + kMostTileColumns of some rows of weights go to rows of a panel: small squares, so that
-// reading and writing both stay within a few cache lines.
+// Rows of a matrix become columns of a panel and the other way round, in small squares, so that reading and writing
+// both stay within a few cache lines.
 constexpr Index kSquare = 16;
 
-// One matrix [G*H, width] into rows of the panel of a block: panel[k][column] = matrix[row of column][k].
+// Calls work(column, row) for each column of the panel of a block that belongs to a unit: `row` is its place among the
+// G*H rows of the weights.
+template <class Work>
+HOLDFAST_INLINE void for_each_gate(const Layout& layout, Index block, Work work) {
+  const Index units = layout.units(), left = layout.hidden - block * units, present = left < units ? left : units;
+  for (Index gate = 0; gate < layout.gates; ++gate) {
+    for (Index u = 0; u < present; ++u) work(gate * units + u, gate * layout.hidden + block * units + u);
+  }
+}
+
+// One matrix [G*H, width] into rows of the panel of a block: panel[k][column] = matrix[row][k].
 template <class T>
 void pack_transposed(const Layout& layout, const T* matrix, Index width, Index block, T* panel) {
   const Index columns = layout.columns();
+  if ((block + 1) * layout.units() > layout.hidden) {
+    __builtin_memset(panel, 0, static_cast<std::size_t>(width * columns) * sizeof(T));
+  }
   for (Index k0 = 0; k0 < width; k0 += kSquare) {
     const Index k1 = k0 + kSquare < width ? k0 + kSquare : width;
-    for (Index column = 0; column < columns; ++column) {
-      const GateColumn from = gate_column(layout, block, column);
-      if (from.unit >= layout.hidden) {
-        for (Index k = k0; k < k1; ++k) panel[k * columns + column] = 0;
-        continue;
-      }
-      const T* row = matrix + (from.gate * layout.hidden + from.unit) * width;
-      for (Index k = k0; k < k1; ++k) panel[k * columns + column] = row[k];
-    }
+    for_each_gate(layout, block, [&](Index column, Index row) {
+      for (Index k = k0; k < k1; ++k) panel[k * columns + column] = matrix[row * width + k];
+    });
   }
 }
 
@@ -47,13 +44,12 @@ void pack_forward(const ForwardPass<T>& pass, int worker) {
     T* panel = pass.panels + block * layout.forward_panel();
     pack_transposed(layout, pass.weights.input, layout.inputs, block, panel);
     pack_transposed(layout, pass.weights.recurrent, layout.hidden, block, panel + layout.inputs * layout.columns());
-    for (Index column = 0; column < layout.columns(); ++column) {
-      const GateColumn from = gate_column(layout, block, column);
-      const bool biased = pass.weights.bias_ih && from.unit < layout.hidden;
-      const Index row = from.gate * layout.hidden + from.unit;
-      pass.biases[block * layout.columns() + column] =
-          biased ? pass.weights.bias_ih[row] + pass.weights.bias_hh[row] : 0;
-    }
+    T* biases = pass.biases + block * layout.columns();
+    for (Index column = 0; column < layout.columns(); ++column) biases[column] = 0;
+    if (!pass.weights.bias_ih) continue;
+    for_each_gate(layout, block, [&](Index column, Index row) {
+      biases[column] = pass.weights.bias_ih[row] + pass.weights.bias_hh[row];
+    });
   }
 }
 
@@ -61,19 +57,19 @@ void pack_forward(const ForwardPass<T>& pass, int worker) {
 template <class T>
 void pack_backward(const Layout& layout, const Workers& workers, int worker, const T* matrix, Index width, T* panels) {
   const Index rows = layout.gate_columns(), most = layout.backward_columns();
-  const Index first = workers.part(rows, worker), last = workers.part(rows, worker + 1);
+  const Index first = workers.part(layout.blocks(), worker), last = workers.part(layout.blocks(), worker + 1);
   for (Index panel = 0; panel < layout.backward_panels(width); ++panel) {
     const Index columns = Index{layout.backward_vectors(width, panel)} * layout.lanes;
     const Index present = width - panel * most < columns ? width - panel * most : columns;
-    T* to = panels + panel * rows * most + first * columns;
-    for (Index row = first; row < last; ++row, to += columns) {
-      const GateColumn from = gate_column(layout, row / layout.columns(), row % layout.columns());
-      const bool there = from.unit < layout.hidden;
-      if (there) {
-        const T* weights = matrix + (from.gate * layout.hidden + from.unit) * width + panel * most;
-        __builtin_memcpy(to, weights, static_cast<std::size_t>(present) * sizeof(T));
+    for (Index block = first; block < last; ++block) {
+      T* to = panels + panel * rows * most + block * layout.columns() * columns;
+      if ((block + 1) * layout.units() > layout.hidden || present < columns) {
+        __builtin_memset(to, 0, static_cast<std::size_t>(layout.columns() * columns) * sizeof(T));
       }
-      for (Index k = there ? present : 0; k < columns; ++k) to[k] = 0;
+      for_each_gate(layout, block, [&](Index column, Index row) {
+        const T* from = matrix + row * width + panel * most;
+        __builtin_memcpy(to + column * columns, from, static_cast<std::size_t>(present) * sizeof(T));
+      });
     }
   }
 }
@@ -85,12 +81,9 @@ void unpack_tiles(const Layout& layout, const T* tiles, Index width, Index block
   const Index columns = layout.columns();
   for (Index k0 = 0; k0 < width; k0 += kSquare) {
     const Index k1 = k0 + kSquare < width ? k0 + kSquare : width;
-    for (Index column = 0; column < columns; ++column) {
-      const GateColumn from = gate_column(layout, block, column);
-      if (from.unit >= layout.hidden) continue;
-      T* row = matrix + (from.gate * layout.hidden + from.unit) * width;
-      for (Index k = k0; k < k1; ++k) row[k] = tiles[k * columns + column];
-    }
+    for_each_gate(layout, block, [&](Index column, Index row) {
+      for (Index k = k0; k < k1; ++k) matrix[row * width + k] = tiles[k * columns + column];
+    });
   }
 }
 
