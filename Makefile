@@ -9,7 +9,7 @@ help:
 	@echo "make demo    train, score and use a sentiment model on real film reviews"
 	@echo "make test    run the default tests"
 	@echo "make check   format, lint, types, import rules, generated files"
-	@echo "make bench   run the benchmarks"
+	@echo "make bench   install the peers (3 GB), then measure the layer beside them"
 	@echo "make setup   only create .venv, with everything that the above need"
 	@echo "make clean   remove .venv and what was built"
 	@echo "PYTHON=python3.12 make setup uses another Python"
@@ -28,6 +28,8 @@ check: $(INSTALLED)
 	$(BIN)/python -m pytest -q tests/architecture
 
 bench: $(INSTALLED)
+	PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
+		$(BIN)/python -m pip install --disable-pip-version-check -e '.[bench]'
 	$(BIN)/python benchmarks/run.py
 
 setup: $(INSTALLED)
