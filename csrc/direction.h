@@ -87,6 +87,7 @@ struct Frame {
   const T* x;
   const T* old[kMostStates];
   T* next[kMostStates];
+  bool backwards;  // from the last block to the first one, which gives the same
 };
 
 template <class T>

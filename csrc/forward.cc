@@ -195,7 +195,7 @@ void step(const ForwardPass<T>& pass, const Frame<T>& frame) {
   const Index tiles = ceil_div(frame.batch, kTileRows);
   alignas(kVectorBytes) T z[kMostTileRows * kMostVectors * kLanes<T>];
   for (Index tile = 0, first = 0; tile < tiles; ++tile) {
-    const Index last = frame.batch * (tile + 1) / tiles;
+    const Index last = tile + 1 == tiles ? frame.batch : frame.batch * (tile + 1) / tiles;
     const int count = static_cast<int>(last - first);
     TileRow<T> rows[kMostTileRows];
     const TileRow<T>* pointers[kMostTileRows];
@@ -214,7 +214,8 @@ void step(const ForwardPass<T>& pass, const Frame<T>& frame) {
       h[r] = rows[r].old[0];
     }
     const Run<T> runs[2] = {run_of(x, count, layout.inputs), run_of(h, count, layout.hidden)};
-    for (Index block = 0; block < layout.blocks(); ++block) {
+    for (Index n = 0; n < layout.blocks(); ++n) {
+      const Index block = frame.backwards ? layout.blocks() - 1 - n : n;
       for (int r = 0; r < count; ++r) begin[r] = pass.biases + block * layout.columns();
       const T* panel = pass.panels + block * layout.forward_panel();
       kMultiply<T>[count - 1][layout.vectors() - 1]({runs, 2, panel, begin, z, layout.columns()});

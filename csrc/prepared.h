@@ -108,6 +108,9 @@ Index Prepared<T>::work() const {
 
 template <class T>
 void Prepared<T>::step(Index batch, const T* x, T* const* state, T* out) const {
+  // Back and forth: what the last step read last is still in the cache.
+  static thread_local bool backwards = false;
+  backwards = !backwards;
   const FlushSubnormals flushed;
   const Index size = batch * like_.sizes.hidden;
   T* sum = nullptr;  // of what the layers gave, where a layer reads more than the h of the one before
@@ -117,7 +120,7 @@ void Prepared<T>::step(Index batch, const T* x, T* const* state, T* out) const {
     sum = kept.data();
   }
   for (int layer = 0; layer < like_.sizes.layers; ++layer) {
-    Frame<T> frame{batch, x, {}, {}};
+    Frame<T> frame{batch, x, {}, {}, backwards};
     for (int s = 0; s < states(); ++s) frame.old[s] = frame.next[s] = state[s] + layer * size;
     T* h = frame.next[0];
     frame.next[0] = out;
