@@ -61,5 +61,6 @@ NB_MODULE(_core, module) {
   module.def("dot", &dot, nb::arg("a").noconvert(), nb::arg("b").noconvert(),
              nb::arg("level") = nb::none());
   holdfast::bind_memory(module);
+  holdfast::bind_prepared(module);
   holdfast::bind_recurrence(module);
 }

@@ -6,6 +6,7 @@
 namespace holdfast {
 
 void bind_memory(nanobind::module_& module);
+void bind_prepared(nanobind::module_& module);
 void bind_recurrence(nanobind::module_& module);
 
 }  // namespace holdfast

@@ -1,0 +1,243 @@
+// Prepared stacks from Python. src/holdfast/runtime/prepared.py makes them and says what their calls mean.
+#include <nanobind/stl/array.h>
+#include <nanobind/stl/vector.h>
+
+#include <algorithm>
+#include <memory>
+#include <string>
+
+#include "bind.h"
+#include "bind_buffer.h"
+#include "dispatch.h"
+#include "prepared.h"
+
+namespace nb = nanobind;
+
+namespace holdfast {
+namespace {
+
+// Multiplications from which on other threads of Python may run meanwhile, which itself takes some 50 ns.
+constexpr Index kWorthUnlocking = 1 << 18;
+
+class Unlocked {
+ public:
+  explicit Unlocked(bool unlocks) : state_(unlocks ? PyEval_SaveThread() : nullptr) {}
+  ~Unlocked() {
+    if (state_) PyEval_RestoreThread(state_);
+  }
+  Unlocked(const Unlocked&) = delete;
+  Unlocked& operator=(const Unlocked&) = delete;
+
+ private:
+  PyThreadState* state_;
+};
+
+// The parts of a state: a tuple or a list with one array for each state of the cell.
+template <class T>
+class States {
+ public:
+  States(nb::handle parts, int count, const char* const* names) : count_(count) {
+    const bool tuple = PyTuple_Check(parts.ptr());
+    if (!tuple && !PyList_Check(parts.ptr())) refuse(nb::type_name(parts.type()).c_str());
+    const Py_ssize_t size = tuple ? PyTuple_Size(parts.ptr()) : PyList_Size(parts.ptr());
+    if (size != count) refuse(std::to_string(size));
+    for (int s = 0; s < count; ++s) {
+      parts_[s].open(tuple ? PyTuple_GetItem(parts.ptr(), s) : PyList_GetItem(parts.ptr(), s), names[s]);
+    }
+  }
+
+  void check(std::initializer_list<Axis> axes, Access access) const {
+    for (int s = 0; s < count_; ++s) parts_[s].check(axes, access);
+  }
+  template <class U>
+  void check_apart(const Buffer<U>& other) const {
+    for (int s = 0; s < count_; ++s) parts_[s].check_apart(other);
+  }
+  void check_apart(const States& other) const {
+    for (int s = 0; s < other.count_; ++s) check_apart(other.parts_[s]);
+  }
+  void check_apart() const {
+    if (count_ > 1) parts_[0].check_apart(parts_[1]);
+  }
+  T* data(int s) const { return parts_[s].data(); }
+
+ private:
+  [[noreturn]] void refuse(const std::string& got) const {
+    throw std::invalid_argument("state must be a tuple of " + std::to_string(count_) + " array" +
+                                (count_ == 1 ? "" : "s") + ", got " + got);
+  }
+
+  int count_;
+  Buffer<T> parts_[kMostStates];
+};
+
+constexpr const char* kStateNames[kMostStates] = {"h of state", "c of state"};
+constexpr const char* kNextNames[kMostStates] = {"h of the next state", "c of the next state"};
+
+template <class T>
+class BoundPrepared {
+ public:
+  // `weights` has for each place W, R, the sum of the biases or None, and the parameters [kParameters * H] or None.
+  BoundPrepared(int cell, const std::array<Index, 4>& sizes, const std::vector<nb::object>& weights,
+                const std::vector<double>& scalars, bool residual) {
+    Inputs<T> inputs{};
+    inputs.cell = cell;
+    inputs.sizes = {0, 0, sizes[0], sizes[1], static_cast<int>(sizes[2]), static_cast<int>(sizes[3])};
+    inputs.residual = residual;
+    for (std::size_t k = 0; k < std::min<std::size_t>(scalars.size(), kMostScalars); ++k) {
+      inputs.scalars[k] = static_cast<T>(scalars[k]);
+    }
+    const CellShape& shape = shapes()[cell];
+    const std::size_t places = static_cast<std::size_t>(sizes[2] * sizes[3]);
+    if (weights.size() != kEach * places) throw std::invalid_argument("weights: five of each place");
+    std::vector<Buffer<T>> own(weights.size());
+    std::vector<Weights<T>> found(places);
+    for (std::size_t place = 0; place < places; ++place) {
+      const Index inputs_here = place < static_cast<std::size_t>(sizes[3]) ? sizes[0] : sizes[3] * sizes[1];
+      const Index rows = shape.gates * sizes[1];
+      Buffer<T>* next = own.data() + kEach * place;
+      const auto at = [&](std::size_t k, const char* name, std::initializer_list<Axis> axes) -> const T* {
+        const nb::object& given = weights[kEach * place + k];
+        if (given.is_none()) return nullptr;
+        next[k].open(given, name);
+        next[k].check(axes, Access::dense);
+        return next[k].data();
+      };
+      Weights<T>& to = found[place];
+      to.input = at(0, "weight_ih", {{"G*H", rows}, {"I", inputs_here}});
+      to.recurrent = at(1, "weight_hh", {{"G*H", rows}, {"H", sizes[1]}});
+      to.bias_ih = at(2, "bias_ih", {{"G*H", rows}});
+      to.bias_hh = at(3, "bias_hh", {{"G*H", rows}});
+      const T* parameters = at(4, "parameters", {{"rows", shape.parameters * sizes[1]}});
+      for (int k = 0; k < shape.parameters; ++k) to.parameters[k] = parameters + k * sizes[1];
+    }
+    inputs.weights = found.data();
+    prepared_ = std::make_unique<Prepared<T>>(kernels_, inputs);
+    work_ = prepared_->work();
+  }
+
+  void step(nb::handle x_given, nb::handle state_given, nb::handle out_given) const {
+    const Sizes& sizes = prepared_->sizes();
+    Buffer<T> x, out;
+    x.open(x_given, "x");
+    const bool batched = x.axes() != 1;
+    const States<T> state(state_given, prepared_->states(), kStateNames);
+    out.open(out_given, "out");
+    const Index hidden = sizes.hidden, layers = sizes.layers;
+    Index batch = 1;
+    if (batched) {
+      x.check({{"B"}, {"I", sizes.inputs}}, Access::dense);
+      batch = x.shape(0);
+      state.check({{"L", layers}, {"B", batch}, {"H", hidden}}, Access::written);
+      out.check({{"B", batch}, {"H", hidden}}, Access::written);
+    } else {
+      x.check({{"I", sizes.inputs}}, Access::dense);
+      state.check({{"L", layers}, {"H", hidden}}, Access::written);
+      out.check({{"H", hidden}}, Access::written);
+    }
+    state.check_apart();
+    state.check_apart(x);
+    state.check_apart(out);
+    out.check_apart(x);
+    T* parts[kMostStates] = {};
+    for (int s = 0; s < prepared_->states(); ++s) parts[s] = state.data(s);
+    const Unlocked unlocked(batch * work_ >= kWorthUnlocking);
+    prepared_->step(batch, x.data(), parts, out.data());
+  }
+
+  // x [T, B, I], state None or [L*D, B, H] each, lengths None or int64 [B]; writes out [T, B, D*H] and `next`.
+  void run(nb::handle x_given, nb::handle state_given, nb::handle lengths_given, nb::handle out_given,
+           nb::handle next_given, int threads) const {
+    const Sizes& sizes = prepared_->sizes();
+    const int states = prepared_->states();
+    const Index places = Index{sizes.layers} * sizes.directions;
+    Buffer<T> x, out;
+    Buffer<std::int64_t> lengths;
+    x.open(x_given, "x");
+    x.check({{"T"}, {"B"}, {"I", sizes.inputs}}, Access::read);
+    const Index steps = x.shape(0), batch = x.shape(1);
+    out.open(out_given, "out");
+    out.check({{"T", steps}, {"B", batch}, {"D*H", sizes.directions * sizes.hidden}}, Access::written);
+    const States<T> next(next_given, states, kNextNames);
+    next.check({{"L*D", places}, {"B", batch}, {"H", sizes.hidden}}, Access::written);
+    Inputs<T> call{};
+    Outputs<T> outputs{};
+    call.threads = std::max(threads, 1);
+    call.sizes.steps = steps;
+    call.sizes.batch = batch;
+    call.x = {x.data(), x.stride(0), x.stride(1)};
+    outputs.output = out.data();
+    out.check_apart(x);
+    next.check_apart();
+    next.check_apart(x);
+    next.check_apart(out);
+    for (int s = 0; s < states; ++s) outputs.state[s] = next.data(s);
+    if (!lengths_given.is_none()) {
+      lengths.open(lengths_given, "lengths");
+      lengths.check({{"B", batch}}, Access::dense);
+      check_lengths(lengths, steps);
+      out.check_apart(lengths);
+      call.lengths = lengths.data();
+    }
+    std::unique_ptr<States<T>> state;
+    if (!state_given.is_none()) {
+      state = std::make_unique<States<T>>(state_given, states, kStateNames);
+      state->check({{"L*D", places}, {"B", batch}, {"H", sizes.hidden}}, Access::dense);
+      state->check_apart(out);
+      state->check_apart(next);
+      for (int s = 0; s < states; ++s) call.state[s] = state->data(s);
+    }
+    const Unlocked unlocked(steps * batch * work_ >= kWorthUnlocking);
+    prepared_->run(call, outputs);
+  }
+
+  double time_steps(nb::handle x_given, Index count) const {
+    Buffer<T> x;
+    x.open(x_given, "x");
+    x.check({{"B"}, {"I", prepared_->sizes().inputs}}, Access::dense);
+    const Unlocked unlocked(true);
+    return prepared_->time_steps(x.shape(0), x.data(), count);
+  }
+
+ private:
+  static constexpr std::size_t kEach = 5;
+
+  const CellShape* shapes() const {
+    return std::is_same_v<T, float> ? kernels_.of_float.shapes : kernels_.of_double.shapes;
+  }
+
+  static void check_lengths(const Buffer<std::int64_t>& lengths, Index steps) {
+    for (Index b = 0; b < lengths.shape(0); ++b) {
+      const std::int64_t length = lengths.data()[b];
+      if (length < 0 || length > steps) {
+        lengths.fail("from 0 to T = " + std::to_string(steps),
+                     std::to_string(length) + " for row " + std::to_string(b));
+      }
+    }
+  }
+
+  const Kernels& kernels_ = *active_level().kernels;
+  std::unique_ptr<Prepared<T>> prepared_;
+  Index work_ = 0;
+};
+
+template <class T>
+void bind(nb::module_& module, const char* name) {
+  nb::class_<BoundPrepared<T>>(module, name)
+      .def(nb::init<int, const std::array<Index, 4>&, const std::vector<nb::object>&, const std::vector<double>&,
+                    bool>(),
+           nb::arg("cell"), nb::arg("sizes"), nb::arg("weights"), nb::arg("scalars"), nb::arg("residual"))
+      .def("step", &BoundPrepared<T>::step)
+      .def("run", &BoundPrepared<T>::run, nb::arg("x"), nb::arg("state").none(), nb::arg("lengths").none(),
+           nb::arg("out"), nb::arg("next"), nb::arg("threads"))
+      .def("time_steps", &BoundPrepared<T>::time_steps);
+}
+
+}  // namespace
+
+void bind_prepared(nb::module_& module) {
+  bind<float>(module, "Float32Prepared");
+  bind<double>(module, "Float64Prepared");
+}
+
+}  // namespace holdfast
