@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 version: str
@@ -25,22 +23,6 @@ built_levels: tuple[str, ...]
 
 instruction_sets: tuple[str, ...]
 """What this processor offers, of the instruction sets that levels need."""
-
-def dot(a: NDArray[np.float32], b: NDArray[np.float32], level: str | None = None) -> float:
-    """The sum over k of a[k] * b[k], in the order that csrc/kernels.h states.
-
-    Args:
-        a: `[n]`, contiguous float32.
-        b: `[n]`, contiguous float32.
-        level: one of `levels`; None is the level of this process.
-
-    Returns:
-        The sum, accumulated in float32.
-
-    Raises:
-        ValueError: the lengths differ, or this processor does not run the level.
-        TypeError: an argument is not a contiguous vector of float32.
-    """
 
 cells: tuple[str, ...]
 """The names of the printed cells in this build, by whose place a call asks for one."""
