@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from holdfast.nn.lstm import LSTM as LSTM
     from holdfast.nn.lstm_cell import LSTMCell as LSTMCell
     from holdfast.notation import State as State
+    from holdfast.runtime import prepare as prepare
     from holdfast.tasks import load as load
     from holdfast.tasks import train as train
     from holdfast.tasks.estimator import TextClassifier as TextClassifier
@@ -38,6 +39,7 @@ _HOMES = {
     "cell": "holdfast.cells.define",
     "explain": "holdfast.kernels",
     "load": "holdfast.tasks",
+    "prepare": "holdfast.runtime",
     "train": "holdfast.tasks",
     "BackendError": "holdfast.errors",
     "ConfigError": "holdfast.errors",
@@ -68,6 +70,7 @@ __all__ = [
     "cell",
     "explain",
     "load",
+    "prepare",
     "train",
 ]
 

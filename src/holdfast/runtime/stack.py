@@ -1,0 +1,178 @@
+"""What a prepared stack is made of, as numpy arrays: from a layer of torch, or from arrays by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from holdfast.cells import Cell, get
+from holdfast.errors import ConfigError, InputError
+
+Array = NDArray[Any]
+
+_BIASES = ("bias_ih", "bias_hh")
+_TYPES = ("float32", "float64")
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Layers and directions of one cell.
+
+    Attributes:
+        cell: the equations, with the modifiers of evaluation.
+        places: the weights of each layer and direction, `[L*D]`, by name without suffix.
+        directions: D.
+        residual: whether each layer after the first adds its input to its output.
+        initial: what each state starts from, `[L*D, H]`; None for zeros.
+    """
+
+    cell: Cell
+    places: tuple[Mapping[str, Array], ...]
+    directions: int
+    residual: bool
+    initial: tuple[Array, ...] | None
+
+    @property
+    def hidden(self) -> int:
+        """H."""
+        return int(self.places[0]["weight_hh"].shape[1])
+
+    @property
+    def inputs(self) -> int:
+        """I."""
+        return int(self.places[0]["weight_ih"].shape[1])
+
+    @property
+    def layers(self) -> int:
+        """L."""
+        return len(self.places) // self.directions
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of all weights."""
+        return self.places[0]["weight_ih"].dtype
+
+
+def stack_of_layer(layer: Any) -> Stack:
+    """The stack of a `holdfast.LSTM` or a `holdfast.LSTMCell` as it evaluates.
+
+    Raises:
+        ConfigError: another object.
+        InputError: weights that are neither all float32 nor all float64.
+    """
+    cell = getattr(layer, "_evaluation_cell", None)
+    if not isinstance(cell, Cell):
+        raise ConfigError(
+            f"prepare takes a holdfast.LSTM or a holdfast.LSTMCell, or weights= by name; got {_kind(layer)}. "
+            "holdfast.LSTM.from_torch makes one of a torch.nn.LSTM"
+        )
+    layers = layer.weights()
+    places = [
+        {name: _of_tensor(f"{name}{suffix}", value) for name, value in own.items()}
+        for own, suffix in zip(
+            (own for directions in layers for own in directions),
+            _suffixes(len(layers), len(layers[0])),
+            strict=True,
+        )
+    ]
+    learnt = layer._learnt_state() if getattr(layer, "learn_initial_state", False) else None
+    initial = learnt and tuple(
+        _of_tensor(f"initial_{name}", part) for name, part in zip(cell.states, learnt, strict=True)
+    )
+    stack = Stack(cell, tuple(places), len(layers[0]), bool(getattr(layer, "residual", False)), initial)
+    _check(stack)
+    return stack
+
+
+def stack_of_weights(cell: str | Cell, weights: Mapping[str, Any], residual: bool) -> Stack:
+    """The stack with weights by the names of `holdfast.notation`; they say the sizes.
+
+    Raises:
+        ConfigError: no such cell.
+        InputError: a weight is missing, unknown, or of another shape or type.
+    """
+    own = get(cell)
+    arrays = {name: _as_array(name, value) for name, value in weights.items()}
+    if "weight_ih_l0" not in arrays or "weight_hh_l0" not in arrays:
+        raise InputError(
+            f"weights must have weight_ih_l0 and weight_hh_l0, got {', '.join(arrays) or 'none'}"
+        )
+    directions = 2 if "weight_ih_l0_reverse" in arrays else 1
+    layers = next(k for k in range(len(arrays) + 1) if f"weight_ih_l{k}" not in arrays)
+    names = ["weight_ih", "weight_hh", *(_BIASES if "bias_ih_l0" in arrays else ())]
+    names += [parameter.name for parameter in own.parameters]
+    names += ["weight_hr"] if "weight_hr_l0" in arrays else []
+    wanted = [[(name, name + suffix) for name in names] for suffix in _suffixes(layers, directions)]
+    learnt = [f"initial_{state}" for state in own.states if f"initial_{own.states[0]}" in arrays]
+    known = {full for place in wanted for _, full in place} | set(learnt)
+    missing, unknown = sorted(known - arrays.keys()), sorted(arrays.keys() - known)
+    if missing or unknown:
+        raise InputError(
+            f"weights of the cell {own.name!r} with {layers} layers and {directions} directions: "
+            f"missing {', '.join(missing) or 'none'}; unknown {', '.join(unknown) or 'none'}"
+        )
+    places = tuple({name: arrays[full] for name, full in place} for place in wanted)
+    initial = tuple(arrays[name] for name in learnt) or None
+    stack = Stack(own, places, directions, residual, initial)
+    _check(stack)
+    return stack
+
+
+def _suffixes(layers: int, directions: int) -> Iterator[str]:
+    for layer in range(layers):
+        for end in ("", "_reverse")[:directions]:
+            yield f"_l{layer}{end}"
+
+
+def _kind(value: object) -> str:
+    return f"a {type(value).__module__}.{type(value).__qualname__}"
+
+
+def _of_tensor(name: str, tensor: Any) -> Array:
+    """The numbers of a tensor of torch, wherever it lies; not a copy if numpy can share them."""
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    if dtype not in _TYPES:
+        raise InputError(f"{name} is {dtype}; prepared weights are all float32 or all float64")
+    return np.asarray(tensor.detach().cpu().numpy())
+
+
+def _as_array(name: str, value: Any) -> Array:
+    array = np.asarray(value)
+    if array.dtype.name not in _TYPES:
+        raise InputError(f"{name} is {array.dtype}; prepared weights are all float32 or all float64")
+    return array
+
+
+def _check(stack: Stack) -> None:
+    """Whether all weights have the type of the first one, and the shapes that follow from its sizes."""
+    if stack.places[0]["weight_hh"].ndim != 2 or stack.places[0]["weight_ih"].ndim != 2:
+        raise InputError("weight_ih_l0 and weight_hh_l0 must be matrices [G*H, I] and [G*H, H]")
+    hidden, rows = stack.hidden, len(stack.cell.gates) * stack.hidden
+    projected = "weight_hr" in stack.places[0]
+    for place, (own, suffix) in enumerate(
+        zip(stack.places, _suffixes(stack.layers, stack.directions), strict=True)
+    ):
+        width = stack.inputs if place < stack.directions else stack.directions * hidden
+        shapes: dict[str, tuple[int, ...]] = {
+            "weight_ih": (rows, width),
+            "weight_hh": (rows, hidden),
+            "bias_ih": (rows,),
+            "bias_hh": (rows,),
+            **{parameter.name: parameter.shape(hidden) for parameter in stack.cell.parameters},
+        }
+        for name, value in own.items():
+            wanted = value.shape if projected else shapes[name]
+            _check_one(name + suffix, value, wanted, stack.dtype)
+    for name, part in zip(stack.cell.states, stack.initial or (), strict=False):
+        _check_one(f"initial_{name}", part, (len(stack.places), hidden), stack.dtype)
+
+
+def _check_one(name: str, value: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    if value.shape != shape or value.dtype != dtype:
+        raise InputError(
+            f"{name} must be {dtype} of shape {list(shape)}, got {value.dtype} of shape {list(value.shape)}"
+        )
