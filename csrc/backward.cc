@@ -44,13 +44,11 @@ class Backward {
         pass_.workers.wait();
         add_weights(used, first);
         first = false;
-        pass_.workers.wait();
       }
-    }
-    if (pass_.tiles) {
+      // The next chunk takes the place of this one, in other slots of other workers.
       pass_.workers.wait();
-      give_weights();
     }
+    if (pass_.tiles) give_weights();
     clear_padding();
   }
 
