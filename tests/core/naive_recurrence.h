@@ -2,6 +2,7 @@
 // is lstm with peepholes, which is lstm where they are 0.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -185,7 +186,8 @@ class Naive {
       }
       if (d == 1 && resets) begin(p.starts, place * c.hidden);
     }
-    for (Index u = 0; u < c.hidden; ++u) results.parts[kLastH][row + u] = h[u], results.parts[kLastC][row + u] = cell[u];
+    std::copy(h.begin(), h.end(), results.parts[kLastH].begin() + row);
+    std::copy(cell.begin(), cell.end(), results.parts[kLastC].begin() + row);
   }
 
   void compute(Step& s, int place, Index u, const R* x, const std::vector<R>& h) {
@@ -238,7 +240,8 @@ class Naive {
       const Step& s = step(place, t, b)[u];
       const Index at = ((place * c.steps + t) * c.batch + b) * c.hidden + u;
       const R tanh_c = std::tanh(s.c);
-      const R own_h = d_h[u] + d_above[(t * c.batch + b) * c.directions * c.hidden + d * c.hidden + u] + R(p.d_at[0][at]);
+      const Index above = ((t * c.batch + b) * c.directions + d) * c.hidden + u;
+      const R own_h = d_h[u] + d_above[above] + R(p.d_at[0][at]);
       const R d_o = own_h * tanh_c * s.o * (1 - s.o);
       const R own_c = d_c[u] + R(p.d_at[1][at]) + own_h * s.o * (1 - tanh_c * tanh_c) + d_o * peephole(2, place, u);
       const R d_z[4] = {own_c * s.g * s.i * (1 - s.i), own_c * s.c_before * s.f * (1 - s.f),

@@ -85,7 +85,7 @@ class Core {
     inputs_.cell = cell_of(c);
     inputs_.threads = threads;
     inputs_.sizes = {c.steps, c.batch, c.inputs, c.hidden, c.layers, c.directions};
-    inputs_.x = {p.x.data(), c.batch_first ? c.inputs : c.batch * c.inputs, c.batch_first ? c.steps * c.inputs : c.inputs};
+    inputs_.x = {p.x.data(), p.x_at(1, 0), p.x_at(0, 1)};
     inputs_.weights = weights_.data();
     for (int s = 0; s < 2; ++s) {
       inputs_.state[s] = c.initial ? p.initial[s].data() : nullptr;
@@ -170,7 +170,8 @@ bool is_written(const Case& c, int part) {
 }
 
 template <class T, class Wide>
-void compare(const Case& c, const char* level, const Results<T>& got, const Results<Wide>& wide, const Results<T>& own) {
+void compare(const Case& c, const char* level, const Results<T>& got, const Results<Wide>& wide,
+             const Results<T>& own) {
   for (int part = 0; part < kParts; ++part) {
     if (!is_written(c, part)) continue;
     double largest = largest_of(wide.parts[part]);
