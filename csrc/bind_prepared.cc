@@ -227,10 +227,10 @@ void bind(nb::module_& module, const char* name) {
       .def(nb::init<int, const std::array<Index, 4>&, const std::vector<nb::object>&, const std::vector<double>&,
                     bool>(),
            nb::arg("cell"), nb::arg("sizes"), nb::arg("weights"), nb::arg("scalars"), nb::arg("residual"))
-      .def("step", &BoundPrepared<T>::step)
+      .def("step", &BoundPrepared<T>::step, nb::arg("x").none(), nb::arg("state").none(), nb::arg("out").none())
       .def("run", &BoundPrepared<T>::run, nb::arg("x"), nb::arg("state").none(), nb::arg("lengths").none(),
-           nb::arg("out"), nb::arg("next"), nb::arg("threads"))
-      .def("time_steps", &BoundPrepared<T>::time_steps);
+           nb::arg("out").none(), nb::arg("next"), nb::arg("threads"))
+      .def("time_steps", &BoundPrepared<T>::time_steps, nb::arg("x").none(), nb::arg("count"));
 }
 
 }  // namespace
