@@ -108,6 +108,7 @@ Index Prepared<T>::work() const {
 
 template <class T>
 void Prepared<T>::step(Index batch, const T* x, T* const* state, T* out) const {
+  if (batch == 0) return;
   // Back and forth: what the last step read last is still in the cache.
   static thread_local bool backwards = false;
   backwards = !backwards;
