@@ -37,6 +37,7 @@ nb::tuple usable_levels() {
 }  // namespace
 
 NB_MODULE(_core, module) {
+  nb::set_leak_warnings(false);  // a program may keep a prepared stack until it exits
   module.attr("version") = HOLDFAST_VERSION;
   module.attr("compiler") = HOLDFAST_COMPILER;
   module.attr("level") = std::string(holdfast::active_level().name);
