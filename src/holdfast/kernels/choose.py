@@ -6,11 +6,13 @@ from typing import NamedTuple
 
 from holdfast.errors import BackendError, ConfigError
 from holdfast.kernels.interface import Backend, Request
+from holdfast.kernels.native import NativeBackend
 from holdfast.kernels.reference import ReferenceBackend
 from holdfast.kernels.torch_native import TorchBackend
 
 # The first one that supports a call runs it, unless another is asked for by name.
-BACKENDS: tuple[Backend, ...] = (TorchBackend(), ReferenceBackend())
+BACKENDS: tuple[Backend, ...] = (NativeBackend(), TorchBackend(), ReferenceBackend())
+_FOR_SINGLE_STEPS = tuple(sorted(BACKENDS, key=lambda backend: backend.name != "torch"))
 
 
 class BackendStatus(NamedTuple):
@@ -32,6 +34,11 @@ def backends() -> list[BackendStatus]:
 def backend_named(name: str) -> Backend:
     """The backend of that name; `check_name` says whether there is one."""
     return next(backend for backend in BACKENDS if backend.name == name)
+
+
+def preferred(request: Request) -> tuple[Backend, ...]:
+    """The backends in the order in which they are asked to run a call."""
+    return _FOR_SINGLE_STEPS if request.as_cell else BACKENDS
 
 
 def refusal(backend: Backend, request: Request) -> str | None:
@@ -63,7 +70,7 @@ def choose(request: Request, name: str = "auto") -> Backend:
         BackendError: the named backend cannot run this call; the message is its reason.
     """
     refusals = []
-    for backend in BACKENDS:
+    for backend in preferred(request):
         if name not in ("auto", backend.name):
             continue
         reason = refusal(backend, request)
@@ -81,7 +88,7 @@ def explanation(request: Request, name: str = "auto") -> str:
         lines = [f"{chosen.name}: chosen ({chosen.summary})"] if chosen else []
     except BackendError as error:
         chosen, lines = None, [str(error)]
-    for backend in BACKENDS:
+    for backend in preferred(request):
         if backend is not chosen:
             reason = refusal(backend, request)
             why = f"refused: {reason}" if reason else "could run this call"

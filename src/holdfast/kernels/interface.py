@@ -41,7 +41,8 @@ class Request:
         residual: whether each layer after the first adds its input to its output.
         trace: whether every named value is wanted.
         taps: zeros `[L, D, T, B, width]` by name whose gradients show what flows backwards, or None.
-        as_cell: whether this is one step of one layer that stands in for PyTorch's cell, not for its layer.
+        as_cell: whether this is one step of one layer that stands in for PyTorch's cell, not for its layer;
+            PyTorch's comes first there, since its bits count.
     """
 
     cell: Cell

@@ -191,7 +191,7 @@ class LSTM(Recurrent):
 
     @classmethod
     def from_torch(cls, layer: nn.LSTM | nn.RNN) -> Self:
-        """The same layer as one of ours: equal results, to the bit.
+        """The same layer as one of ours: equal results, but for rounding; with `backend="torch"` to the bit.
 
         Args:
             layer: a `torch.nn.LSTM`, or a `torch.nn.RNN` with tanh, which becomes `cell="rnn"`.

@@ -90,7 +90,7 @@ INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torc
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
-@pytest.mark.parametrize("backend", ["torch", "reference"])
+@pytest.mark.parametrize("backend", ["auto", "torch", "reference"])
 @pytest.mark.parametrize("kind", [list, tuple, np.array, *INTEGERS], ids=str)
 def test_lengths_of_any_integer_kind(kind: Any, backend: str, bidirectional: bool) -> None:
     layer, x = double_layer(backend=backend, bidirectional=bidirectional), draw(T, B, I)
@@ -99,7 +99,7 @@ def test_lengths_of_any_integer_kind(kind: Any, backend: str, bidirectional: boo
     assert torch.equal(layer(x, lengths=given)[0], expected)
 
 
-@pytest.mark.parametrize("backend", ["torch", "reference"])
+@pytest.mark.parametrize("backend", ["auto", "torch", "reference"])
 def test_an_empty_batch_has_no_lengths(backend: str) -> None:
     output, (h, c) = LSTM(I, H, backend=backend)(torch.zeros(T, 0, I), lengths=[])
     assert (output.shape, h.shape, c.shape) == ((T, 0, H), (1, 0, H), (1, 0, H))
@@ -293,7 +293,7 @@ def test_copies_of_every_cell_under_modifiers(duplicate: Callable[[LSTM], LSTM],
     ("arguments", "message"),
     [
         ({"cell": "lstn"}, "Did you mean 'lstm'"),
-        ({"backend": "cuda"}, "backend is 'cuda'; it must be one of auto, torch, reference"),
+        ({"backend": "cuda"}, "backend is 'cuda'; it must be one of auto, native, torch, reference"),
     ],
 )
 def test_unknown_options_are_refused(arguments: dict[str, Any], message: str) -> None:
