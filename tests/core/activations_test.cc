@@ -171,7 +171,7 @@ std::vector<Function<T>> functions() {
   const W infinity = std::numeric_limits<W>::infinity();
   return {
       {"sigmoid", RUN(T, sigmoid), sigmoid<W>, 2.0, 0, 1},
-      {"tanh", RUN(T, tanh), tangent<W>, 2.0, -1, 1},
+      {"tanh", RUN(T, tanh), tangent<W>, sizeof(T) == 4 ? 2.0 : 2.5, -1, 1},
       {"exp", RUN(T, exp), exponential<W>, 2.0, 0, infinity},
       {"log", RUN(T, log), logarithm<W>, 2.0, -infinity, infinity},
       {"sqrt", RUN(T, sqrt), root<W>, 0.5, 0, infinity},
