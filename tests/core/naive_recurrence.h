@@ -159,9 +159,9 @@ class Naive {
   static R sigmoid(R x) { return 1 / (1 + std::exp(-x)); }
 
   Index time(int d, Index b, Index n) const { return d == 1 ? p.lengths[b] - 1 - n : n; }
-  Step* step(int place, Index t, Index b) { return &steps[((place * c.steps + t) * c.batch + b) * c.hidden]; }
+  Step* step(int place, Index t, Index b) { return steps.data() + ((place * c.steps + t) * c.batch + b) * c.hidden; }
   R* input_at(int layer, Index t, Index b) {
-    return &layer_inputs[layer][0] + (t * c.batch + b) * width_of(c, layer);
+    return layer_inputs[layer].data() + (t * c.batch + b) * width_of(c, layer);
   }
 
   void forward(int layer, int d, Index b) {

@@ -72,10 +72,10 @@ class Build:
 
 
 # The plainest level and the one with the widest vectors; the programs use what the processor has of them.
-PLAIN = Build("plain", levels=("v2", "v4"), activations=(100_003, 100_000), seconds=120)
+PLAIN = Build("plain", levels=("v2", "v4", "neon"), activations=(100_003, 100_000), seconds=120)
 SLOW = [
-    Build("address", sanitize="address,undefined"),
-    Build("threads", levels=("v2", "v3"), sanitize="thread"),
+    Build("address", levels=("v2", "v3", "v4", "neon"), sanitize="address,undefined"),
+    Build("threads", levels=("v3", "neon"), sanitize="thread"),
     Build("clang", optimise="-O2", compiler="clang++", activations=(1009, 1_000_000)),
     Build("generic", levels=("generic",), optimise="-O2"),
     Build("v2", ("v2",), "-O2", launcher=("qemu-x86_64", "-cpu", "Nehalem"), processor="x86_64"),
