@@ -1,6 +1,7 @@
 // The forward pass of one direction of one layer, as one worker has it, and one frame of it.
 #include "pack.h"
 #include "rows.h"
+#include "step.h"
 
 namespace holdfast {
 namespace HOLDFAST_LEVEL {
@@ -187,42 +188,9 @@ void forward(const ForwardPass<T>& pass, int worker) {
   Forward<T>(pass, worker, arena).run();
 }
 
-// Tile by tile, so that all that is needed fits the stack; more than one tile has work for each element of a panel.
 template <class T>
 void step(const ForwardPass<T>& pass, const Frame<T>& frame) {
-  const Layout& layout = pass.layout;
-  const Pointwise<T>& pointwise = kPointwise<T>[pass.cell];
-  const Index tiles = ceil_div(frame.batch, kTileRows);
-  alignas(kVectorBytes) T z[kMostTileRows * kMostVectors * kLanes<T>];
-  for (Index tile = 0, first = 0; tile < tiles; ++tile) {
-    const Index last = tile + 1 == tiles ? frame.batch : frame.batch * (tile + 1) / tiles;
-    const int count = static_cast<int>(last - first);
-    TileRow<T> rows[kMostTileRows];
-    const TileRow<T>* pointers[kMostTileRows];
-    const T *x[kMostTileRows], *h[kMostTileRows], *begin[kMostTileRows];
-    for (int r = 0; r < count; ++r) {
-      const Index b = first + r;
-      for (int s = 0; s < kMostStates; ++s) {
-        rows[r].old[s] = frame.old[s] + b * layout.hidden;
-        rows[r].next[s] = frame.next[s] + b * layout.hidden;
-      }
-      for (int k = 0; k < kMostMasks; ++k) rows[r].masks[k] = pass.zeros;
-      rows[r].copy = nullptr;
-      rows[r].place = 0;
-      pointers[r] = rows + r;
-      x[r] = frame.x + b * layout.inputs;
-      h[r] = rows[r].old[0];
-    }
-    const Run<T> runs[2] = {run_of(x, count, layout.inputs), run_of(h, count, layout.hidden)};
-    for (Index n = 0; n < layout.blocks(); ++n) {
-      const Index block = frame.backwards ? layout.blocks() - 1 - n : n;
-      for (int r = 0; r < count; ++r) begin[r] = pass.biases + block * layout.columns();
-      const T* panel = pass.panels + block * layout.forward_panel();
-      kMultiply<T>[count - 1][layout.vectors() - 1]({runs, 2, panel, begin, z, layout.columns()});
-      pointwise.forward(pass, pointers, count, z, block);
-    }
-    first = last;
-  }
+  frame.batch == 1 ? kStepRow<T>[pass.cell](pass, frame) : step_tiles(pass, frame);
 }
 
 template Index forward_scratch(const ForwardPass<float>&, int);

@@ -82,21 +82,24 @@ HOLDFAST_INLINE void step_forward(const ForwardPass<T>& pass, const TileRow<T>& 
   }
 }
 
-// One block of units of the rows of a tile, from the pre-activations z [count, columns].
+// One block of units of a row, from its pre-activations z [columns].
+template <class Cell, class T>
+HOLDFAST_INLINE void step_block(const ForwardPass<T>& pass, const TileRow<T>& row, const T* z, Index block) {
+  for (int j = 0; j < kGroup<Cell>; ++j, z += kLanes<T>) {
+    const Index unit = (block * kGroup<Cell> + j) * kLanes<T>, left = pass.layout.hidden - unit;
+    if (left >= kLanes<T>) {
+      step_forward<Cell>(pass, row, z, unit, Access<T, true>{kLanes<T>});
+    } else if (left > 0) {
+      step_forward<Cell>(pass, row, z, unit, Access<T, false>{static_cast<int>(left)});
+    }
+  }
+}
+
+// The same of the rows of a tile, from z [count, columns].
 template <class Cell, class T>
 void forward_tile(const ForwardPass<T>& pass, const TileRow<T>* const* rows, int count, const T* z, Index block) {
   constexpr int kColumns = Cell::kGates * kGroup<Cell> * kLanes<T>;
-  const Index hidden = pass.layout.hidden, first = block * kGroup<Cell> * kLanes<T>;
-  for (int r = 0; r < count; ++r, z += kColumns) {
-    for (int j = 0; j < kGroup<Cell>; ++j) {
-      const Index unit = first + j * kLanes<T>, left = hidden - unit;
-      if (left >= kLanes<T>) {
-        step_forward<Cell>(pass, *rows[r], z + j * kLanes<T>, unit, Access<T, true>{kLanes<T>});
-      } else if (left > 0) {
-        step_forward<Cell>(pass, *rows[r], z + j * kLanes<T>, unit, Access<T, false>{static_cast<int>(left)});
-      }
-    }
-  }
+  for (int r = 0; r < count; ++r, z += kColumns) step_block<Cell>(pass, *rows[r], z, block);
 }
 
 // The lanes that are not there get zeros: the products read whole panels.
