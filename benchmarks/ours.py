@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -11,14 +10,6 @@ from peers.torch_layer import layer_work
 from problem import VARIANTS, Arrays, Problem, Side, Work
 
 import holdfast
-
-
-@cache
-def prepare() -> Any:
-    """`holdfast.kernels.prepare`, or None where this version has none."""
-    from holdfast import kernels
-
-    return getattr(kernels, "prepare", None)
 
 
 def make_layer(problem: Problem) -> torch.nn.Module:
@@ -36,34 +27,26 @@ def in_layer(problem: Problem) -> Work:
     return work._replace(detail=chosen.partition(":")[0])
 
 
-def _prepared(problem: Problem) -> Any:
-    weights = [[{name.removesuffix("_l0"): value for name, value in problem.weights.items()}]]
-    return prepare()(make_layer(problem).cell, weights, np.float32)
-
-
 def _without_prepare(problem: Problem) -> str | None:
-    if prepare() is None:
-        return "holdfast.kernels.prepare does not exist yet"
     if problem.training or problem.shape.directions != 1 or problem.lengths is not None:
         return "it runs forward passes of one direction"
     return None
 
 
 def in_numpy(problem: Problem) -> Work:
-    prepared, out = _prepared(problem), np.empty_like(problem.upstream)
-    return Work(lambda: prepared.run(problem.x, out=out), lambda _: {"output": out})
+    prepared, out = holdfast.prepare(make_layer(problem)), np.empty_like(problem.upstream)
+    return Work(
+        lambda: prepared.run(problem.x, out=out, threads=torch.get_num_threads()), lambda _: {"output": out}
+    )
 
 
 def in_steps(problem: Problem) -> Work:
-    """One frame from Python: numpy arrays in, numpy arrays out, the state carried along by the caller."""
-    prepared, x = _prepared(problem), problem.x[0]
-    state, out = problem.state, np.empty_like(problem.upstream[0])
-    kept = tuple(np.empty_like(part) for part in state or ())
-
-    def call() -> None:
-        prepared.step(x, state, out, kept)
-
-    return Work(call, lambda _: {"output": out, "h": kept[0], "c": kept[1]})
+    """One frame from Python: numpy arrays in, numpy arrays out, the state carried along in place."""
+    prepared, x = holdfast.prepare(make_layer(problem)), problem.x[0]
+    state, out = tuple(part[None].copy() for part in problem.state or ()), np.empty_like(problem.upstream[0])
+    return Work(
+        lambda: prepared.step(x, state, out), lambda _: {"output": out, "h": state[0][0], "c": state[1][0]}
+    )
 
 
 def in_layer_step(problem: Problem) -> Work:
@@ -83,7 +66,7 @@ def in_layer_step(problem: Problem) -> Work:
 
 def in_core(problem: Problem) -> Work:
     """The same step inside the core, counted there: no Python between two steps."""
-    prepared, x = _prepared(problem), problem.x[0]
+    prepared, x = holdfast.prepare(make_layer(problem)), problem.x[0]
     return Work(
         lambda: prepared.time_steps(x, 1),
         None,
@@ -91,16 +74,9 @@ def in_core(problem: Problem) -> Work:
     )
 
 
-def _without_timer(problem: Problem) -> str | None:
-    refused = _without_prepare(problem)
-    if refused is None and not hasattr(_prepared(problem), "time_steps"):
-        return "Prepared.time_steps does not exist yet"
-    return refused
-
-
 LAYER = Side("holdfast.LSTM", "holdfast", in_layer)
 NUMPY = Side("holdfast prepared, numpy", "holdfast", in_numpy, refuses=_without_prepare)
 LAYER_STEP = Side("holdfast.LSTM.step", "holdfast", in_layer_step)
 STEP = Side("holdfast prepared step, numpy", "holdfast", in_steps, refuses=_without_prepare)
-CORE_STEP = Side("holdfast step inside the core", "holdfast", in_core, refuses=_without_timer)
+CORE_STEP = Side("holdfast step inside the core", "holdfast", in_core, refuses=_without_prepare)
 OURS = {side.name for side in (LAYER, NUMPY, LAYER_STEP, STEP, CORE_STEP)}
