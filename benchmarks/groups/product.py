@@ -43,7 +43,6 @@ def _entries(shape: Shape, work: str, size: str) -> Callable[[], Iterator[Entry]
         for sizes in PRODUCTS[size]:
             for build in (by_mm, by_onednn):
                 yield Entry(Side("product", "torch", partial(build, sizes)), problem)
-        yield Entry(Side("multiply-add peak", "holdfast", _peak, refuses=_without_peak), problem)
 
     return entries
 
@@ -74,23 +73,3 @@ def by_onednn(sizes: tuple[int, int, int], _problem: Problem) -> Work:
 
 def _named(sizes: tuple[int, int, int]) -> str:
     return " x ".join(map(str, sizes))
-
-
-def _core() -> object | None:
-    try:
-        from holdfast import _core
-    except ImportError:
-        return None
-    return _core
-
-
-def _without_peak(_problem: Problem) -> str | None:
-    return None if hasattr(_core(), "multiply_add_peak") else "the core has no loop of multiply-adds"
-
-
-def _peak(_problem: Problem) -> Work:
-    """Multiply-adds on registers alone: what the processor can do where nothing is loaded."""
-    count = 10_000_000
-    peak = _core().multiply_add_peak
-    gflop = peak(count, torch.get_num_threads())
-    return Work(lambda: peak(count, torch.get_num_threads()), None, detail="registers alone", gflop=gflop)
