@@ -15,7 +15,8 @@ from torch import Tensor
 
 from holdfast.cells import Cell
 from holdfast.errors import InputError
-from holdfast.kernels.interface import Wanted
+from holdfast.kernels.choose import backend_named
+from holdfast.kernels.interface import Request, Upstream, Wanted
 from holdfast.kernels.operators import (
     DIFFERENTIABLE,
     KINDS,
@@ -24,10 +25,13 @@ from holdfast.kernels.operators import (
     by_kind,
     forward_operator,
     rebuilt,
+    run_backward,
+    run_forward,
 )
 from holdfast.kernels.stack import Stack
 
 Tensors = tuple[Tensor, ...]
+_PLAIN_TENSORS = frozenset({Tensor, torch.nn.Parameter})
 _PLAIN = 5  # so many arguments of the operators come before their tensors
 
 
@@ -60,6 +64,21 @@ def _gradients(plan: Plan, found: Sequence[Tensor], wanted: Wanted) -> dict[str,
         own = [next(left) if kind in DIFFERENTIABLE else None for _ in range(count)]
         gradients[kind] = own if wanted.includes(kind) else [None] * count
     return gradients
+
+
+def watched(tensors: Sequence[Tensor]) -> bool:
+    """Whether something besides autograd looks at a call, so that the operators must be called as such.
+
+    A compiler, a transform, a mode, a profiler, or a tensor that is more than its numbers.
+    """
+    return (
+        torch.compiler.is_compiling()
+        or torch._C._are_functorch_transforms_active()
+        or torch._C._len_torch_dispatch_stack() > 0
+        or torch._C._len_torch_function_stack() > 0
+        or torch._C._autograd._profiler_enabled()
+        or any(type(tensor) not in _PLAIN_TENSORS or tensor.is_neg() for tensor in tensors)
+    )
 
 
 def applied(function: type[torch.autograd.Function], *arguments: Any) -> Tensors:
@@ -139,6 +158,51 @@ class Recurrence(torch.autograd.Function):
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], plan: Plan, *tensors: Tensor) -> tuple[Tensors, Any]:
         return _looped(Recurrence, info, in_dims[1:], (plan,), tensors)
+
+
+class EagerRecurrence(torch.autograd.Function):
+    """`apply(request, plan, *tensors)`: the same where nothing but autograd looks, past the dispatcher.
+
+    What is kept is no result then, unless a trace shows it.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, request: Request, plan: Plan, *tensors: Tensor) -> Tensors:
+        results = tuple(run_forward(backend_named(plan.backend), request, plan.keep, tensors))
+        if plan.trace:
+            Recurrence.setup_context(ctx, (plan, *tensors), results)
+            return results
+        first = 1 + len(plan.states)
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*tensors, *results[first:])
+        ctx.plan = plan
+        return results[:first]
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor | None) -> tuple[Tensor | None, ...]:
+        plan: Plan = ctx.plan
+        reaching = _reaching(plan, upstream)
+        kinds = _of_plan(plan, ctx.needs_input_grad[2:])
+        wanted = Wanted(kinds["x"][0], any(kinds["weights"]))
+        found = _differentiated(plan, wanted, ctx.saved_tensors, reaching)
+        return (None, None, *(one for own in _gradients(plan, found, wanted).values() for one in own))
+
+
+def _differentiated(
+    plan: Plan, wanted: Wanted, saved: Tensors, reaching: Sequence[Tensor | None]
+) -> Sequence[Tensor]:
+    """The backward operator, differentiable where autograd asks for it."""
+    given = [gradient for gradient in reaching if gradient is not None]
+    if torch.is_grad_enabled() or watched([*saved, *given]):
+        present = tuple([gradient is not None for gradient in reaching])
+        return applied(RecurrenceBackward, plan, present, wanted, *saved, *given)
+    own, first = sum(plan.counts), 1 + len(plan.states)
+    request = rebuilt(plan.cell, plan.layers, plan.directions, plan.residual, _of_plan(plan, saved[:own]))
+    values = {
+        state: value for state, value in zip(plan.states, reaching[first:], strict=False) if value is not None
+    }
+    upstream = Upstream(reaching[0], reaching[1:first], values)
+    return run_backward(backend_named(plan.backend), request, saved[own:], upstream, wanted, [*saved, *given])
 
 
 class RecurrenceBackward(torch.autograd.Function):

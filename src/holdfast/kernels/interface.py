@@ -28,7 +28,7 @@ class Request:
     Attributes:
         cell: the equations, with the modifiers of the layer; those that a call adds (`project`, `reset`,
             `padded`, `tapped`) are in `step_cell`.
-        x: `[T, B, I]`, zero in padding; or a packed sequence in its sorted order.
+        x: `[T, B, I]`, not read in padding, which may be NaN; or a packed sequence in its sorted order.
         weights: one mapping per layer and direction, see `Weights`.
         state: one tensor `[L*D, B, width]` per state of the cell, or None for zeros.
         lengths: `[B]` int64, how many steps of each row are valid; None when all are.
@@ -204,9 +204,15 @@ class Backend(Protocol):
     """One implementation of the recurrence.
 
     Forward and backward are called inside the opaque operators of `operators.py`, without autograd.
+
+    Attributes:
+        name: what `backend=` calls it.
+        gives_new_tensors: whether each tensor that it gives is new and dense, no view, and shares its memory
+            with no other, so that nobody need look.
     """
 
     name: str
+    gives_new_tensors: bool
 
     @property
     def summary(self) -> str:
@@ -256,6 +262,8 @@ def valid_steps(lengths: Tensor, steps: int, device: torch.device) -> Tensor:
 
 def autocast_type(device: torch.device) -> torch.dtype | None:
     """The type that autocast asks for on that device; None where it is off or there is none."""
+    if not torch._C._is_any_autocast_enabled():  # the quick answer
+        return None
     if not torch.amp.is_autocast_available(device.type) or not torch.is_autocast_enabled(device.type):
         return None
     return torch.get_autocast_dtype(device.type)

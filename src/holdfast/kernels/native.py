@@ -60,6 +60,7 @@ class NativeBackend:
     """Runs the printed cells in the compiled core."""
 
     name = "native"
+    gives_new_tensors = True
 
     @property
     def summary(self) -> str:

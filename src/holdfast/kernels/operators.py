@@ -19,6 +19,7 @@ from holdfast.cells.modifiers import PROJECTION
 from holdfast.errors import InputError
 from holdfast.kernels.choose import backend_named
 from holdfast.kernels.interface import (
+    Backend,
     Forward,
     Gradients,
     Request,
@@ -56,6 +57,7 @@ class Plan(NamedTuple):
     counts: tuple[int, ...]
 
 
+_AS_IT_IS = nullcontext()
 KINDS = ("x", "lengths", "reset", "seed", "weights", "state", "start", "masks", "taps")
 DIFFERENTIABLE = ("x", "weights", "state", "start", "taps")
 
@@ -66,22 +68,23 @@ _ARGUMENTS = (
 )
 
 
-def planned(request: Request, backend: str, *, keep: bool, trace: bool) -> tuple[Plan, tuple[Tensor, ...]]:
-    """Take a padded request apart."""
-    weights = [
-        own[name]
-        for layer in request.weights
-        for own in layer
-        for name in weight_names(request.cell, len(own))
-    ]
-    kinds: list[list[Tensor]] = [
+def tensors_of(request: Request) -> list[Sequence[Tensor]]:
+    """Those of a padded request, kind by kind."""
+    names = weight_names(request.cell, len(request.weights[0][0]))
+    return [
         [request.data],
         *([] if one is None else [one] for one in (request.lengths, request.reset, request.seed)),
-        weights,
-        *(list(several or ()) for several in (request.state, request.start, request.masks)),
-        [request.taps[name] for name in request.cell.tapped] if request.taps else [],
+        [own[name] for layer in request.weights for own in layer for name in names],
+        *(several or () for several in (request.state, request.start, request.masks)),
+        [request.taps[name] for name in request.cell.tapped] if request.taps else (),
     ]
-    plan = Plan(
+
+
+def planned(
+    request: Request, kinds: Sequence[Sequence[Tensor]], backend: str, *, keep: bool, trace: bool
+) -> Plan:
+    """What of a padded request is not a tensor; `kinds` are those that are."""
+    return Plan(
         request.cell.spec,
         backend,
         request.layers,
@@ -93,7 +96,6 @@ def planned(request: Request, backend: str, *, keep: bool, trace: bool) -> tuple
         tuple(request.cell.values),
         tuple([len(kind) for kind in kinds]),
     )
-    return plan, tuple(tensor for kind in kinds for tensor in kind)
 
 
 def weight_names(cell: Cell, count: int) -> list[str]:
@@ -151,13 +153,20 @@ def forward_operator(
     request = rebuilt(cell, layers, directions, residual, by_kind(tensors))
     if request.lengths is not None and request.lengths.device.type == "cpu":
         check_range(request.lengths, request.data.size(0))  # which a caller that is compiled could not do
+    return run_forward(backend_named(backend), request, keep, _flat(tensors))
+
+
+def run_forward(backend: Backend, request: Request, keep: bool, given: Iterable[Tensor]) -> list[Tensor]:
+    """What the forward operator does with the request of the `given` tensors."""
     with _without_autocast(request.data.device):
-        result = backend_named(backend).forward(request, keep)
-    # Views of what nobody else holds: autograd would not let the caller change them in place.
-    own = (part.clone() if part._is_view() else part for part in (result.output, *result.state))
+        result = backend.forward(request, keep)
     found = {**result.values, **result.parts}
     kept = [found[name] for name in _kept_names(request)] if found else []
-    return list(_apart((*own, *kept), _flat(tensors)))
+    if backend.gives_new_tensors:
+        return [result.output, *result.state, *kept]
+    # Views of what nobody else holds: autograd would not let the caller change them in place.
+    own = (part.clone() if part._is_view() else part for part in (result.output, *result.state))
+    return list(_apart((*own, *kept), given))
 
 
 @forward_operator.register_fake
@@ -199,11 +208,23 @@ def backward_operator(
             if value is not None
         },
     )
+    given = _flat([tensors, d_output, d_state, d_values])
+    return run_backward(backend_named(backend), request, kept, upstream, wanted, given)
+
+
+def run_backward(
+    backend: Backend,
+    request: Request,
+    kept: Sequence[Tensor],
+    upstream: Upstream,
+    wanted: Wanted,
+    given: Iterable[Tensor],
+) -> list[Tensor]:
+    """What the backward operator does with the request of the `given` tensors."""
     with _without_autocast(request.data.device):
-        found = backend_named(backend).backward(request, _kept(request, kept), upstream, wanted)
-    return list(
-        _apart(_in_order(request, found, wanted), (*_flat(tensors), *_flat([d_output, d_state, d_values])))
-    )
+        found = backend.backward(request, _kept(request, kept), upstream, wanted)
+    gradients = _in_order(request, found, wanted)
+    return list(gradients if backend.gives_new_tensors else _apart(gradients, given))
 
 
 @backward_operator.register_fake
@@ -241,10 +262,10 @@ def _in_order(request: Request, found: Gradients, wanted: Wanted) -> Iterator[Te
     """As the differentiable arguments are; without those that were not given."""
     nothing = request.data.new_empty(0)
     yield found.x if wanted.x and found.x is not None else nothing.clone()
-    for layer, gradients in zip(request.weights, found.weights, strict=True):
-        for own, d_own in zip(layer, gradients, strict=True):
-            for name in weight_names(request.cell, len(own)):
-                yield d_own[name] if wanted.weights else nothing.clone()
+    names = weight_names(request.cell, len(request.weights[0][0]))
+    for gradients in found.weights:
+        for d_own in gradients:
+            yield from (d_own[name] if wanted.weights else nothing.clone() for name in names)
     yield from found.state if request.state is not None else ()
     yield from found.start if request.start is not None else ()
     yield from found.taps.values()
@@ -252,7 +273,7 @@ def _in_order(request: Request, found: Gradients, wanted: Wanted) -> Iterator[Te
 
 def _without_autocast(device: torch.device) -> AbstractContextManager[object]:
     """What comes in has autocast's type already; inside, sums are kept in float32."""
-    return nullcontext() if autocast_type(device) is None else torch.autocast(device.type, enabled=False)
+    return _AS_IT_IS if autocast_type(device) is None else torch.autocast(device.type, enabled=False)
 
 
 def _flat(arguments: Sequence[Any]) -> Iterator[Tensor]:
@@ -273,14 +294,15 @@ def _apart(results: Iterable[Tensor], given: Iterable[Tensor]) -> Iterator[Tenso
         taken.add(memory)
 
 
-def check_range(lengths: Tensor, steps: int) -> None:
-    """Whether lengths, whose values can be looked at, lie between 0 and T.
+def check_range(lengths: Tensor, steps: int) -> int:
+    """The least of lengths whose values can be looked at, T of none; all lie between 0 and T.
 
     Raises:
         InputError: they do not.
     """
     if lengths.numel() == 0:
-        return
-    least, most = int(lengths.min()), int(lengths.max())
+        return steps
+    least, most = map(int, torch.aminmax(lengths))
     if not 0 <= least <= most <= steps:
         raise InputError(f"lengths must lie between 0 and T = {steps}, got {least} to {most}")
+    return least

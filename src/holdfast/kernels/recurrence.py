@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal, Protocol, TypeGuard
 
@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from holdfast.cells import Cell
 from holdfast.errors import InputError
 from holdfast.kernels.choose import choose, explanation
-from holdfast.kernels.differentiation import Recurrence, applied, forward
+from holdfast.kernels.differentiation import EagerRecurrence, Recurrence, applied, forward, watched
 from holdfast.kernels.interface import (
     Backend,
     Request,
@@ -25,9 +25,8 @@ from holdfast.kernels.interface import (
     being_recorded,
     being_traced,
     named_state,
-    valid_steps,
 )
-from holdfast.kernels.operators import check_range, planned
+from holdfast.kernels.operators import KINDS, check_range, planned, run_forward, tensors_of
 from holdfast.kernels.torch_native import TorchBackend
 
 TraceWish = bool | Literal["gradients"]
@@ -99,35 +98,29 @@ def recurrence(
     if _is_native(chosen):
         result = chosen.run(request)
     else:
-        request = _autocast(request)
-        request = replace(request, masks=_masks(request), dropout=0.0)
+        request = _with_masks(_autocast(request))
         result = _through_operators(request, chosen, trace)
     return Result(result.output, named_state(cell, result.state), result.trace, result.taps)
 
 
 def _checked(request: Request, x: Tensor) -> Request:
-    """Lengths and reset of the right form, zeros in padding, and no lengths that leave no padding."""
+    """Lengths and reset of the right form, and no lengths that leave no padding."""
     steps, batch = x.size(0), x.size(1)
     if request.reset is not None:
         request = replace(request, reset=checked_reset(request.reset, steps, batch).to(x.device))
     if request.lengths is None:
         return request
-    lengths = checked_lengths(request.lengths, steps, batch)
+    lengths = checked_lengths(request.lengths, batch)
     # Asked only where Python may look at values: no device stall, no break in a graph, none frozen into it.
-    if _readable(lengths) and bool((lengths == steps).all()):
-        return replace(request, lengths=None)
-    return replace(request, x=torch.where(valid_steps(lengths, steps, x.device), x, 0.0), lengths=lengths)
+    full = _readable(lengths) and check_range(lengths, steps) == steps
+    return replace(request, lengths=None if full else lengths)
 
 
-def _check_devices(request: Request) -> None:
+def _check_devices(kinds: Mapping[str, Sequence[Tensor]]) -> None:
     """In PyTorch's words; lengths, resets and the seed are taken to the device of the input."""
-    device = request.data.device
-    weights = [weight for layer in request.weights for own in layer for weight in own.values()]
-    for what, tensors in (
-        ("parameter", weights),
-        ("hidden", (*(request.state or ()), *(request.start or ()))),
-    ):
-        for tensor in tensors:
+    device = kinds["x"][0].device
+    for kind, what in (("weights", "parameter"), ("state", "hidden"), ("start", "hidden")):
+        for tensor in kinds[kind]:
             if tensor.device != device:
                 raise InputError(
                     f"Input and {what} tensors are not at the same device, found input tensor at {device} "
@@ -156,17 +149,26 @@ def _is_native(backend: Backend) -> TypeGuard[TorchBackend]:
 
 
 def _through_operators(request: Request, backend: Backend, trace: TraceWish) -> Result:
-    _check_devices(request)
     x = request.data
     if trace == "gradients":
         request = replace(request, taps=_zero_taps(request))
+    kinds = tensors_of(request)
+    _check_devices(dict(zip(KINDS, kinds, strict=True)))
+    tensors = [tensor for kind in kinds for tensor in kind]
     # What torch.jit.trace records may be trained later, whatever the grad mode is now; and autograd may run
     # around a transform that hides whether a tensor requires it.
-    trains = torch.is_grad_enabled() and (_requires_grad(request) or _transformed())
+    trains = torch.is_grad_enabled() and (_transformed() or any(tensor.requires_grad for tensor in tensors))
     keep = request.trace or being_traced() or trains
-    plan, tensors = planned(request, backend.name, keep=keep, trace=request.trace)
-    recorded = being_recorded() and not _transformed()
-    results = forward(plan, tensors) if recorded else applied(Recurrence, plan, *tensors)
+    plan = planned(request, kinds, backend.name, keep=keep, trace=request.trace)
+    results: Sequence[Tensor]
+    if being_recorded() and not _transformed():
+        results = forward(plan, tensors)
+    elif watched(tensors):
+        results = applied(Recurrence, plan, *tensors)
+    elif trains:
+        results = applied(EagerRecurrence, request, plan, *tensors)
+    else:
+        results = run_forward(backend, request, keep, tensors)
     first = 1 + len(plan.states)
     values = None
     if request.trace:
@@ -176,12 +178,6 @@ def _through_operators(request: Request, backend: Backend, trace: TraceWish) -> 
         }
     taps = None if request.taps is None else dict(request.taps)
     return Result(results[0], tuple(results[1:first]), values, taps)
-
-
-def _requires_grad(request: Request) -> bool:
-    tensors = [request.data, *(request.state or ()), *(request.start or ()), *(request.taps or {}).values()]
-    tensors += [weight for layer in request.weights for own in layer for weight in own.values()]
-    return any(tensor.requires_grad for tensor in tensors)
 
 
 def _zero_taps(request: Request) -> dict[str, Tensor]:
@@ -202,6 +198,11 @@ def _autocast(request: Request) -> Request:
     if dtype is None or request.data.dtype == torch.float64:  # which autocast leaves alone
         return request
     return request.to(dtype)
+
+
+def _with_masks(request: Request) -> Request:
+    """With the factors of dropout in the place of its probability."""
+    return request if request.dropout == 0 else replace(request, masks=_masks(request), dropout=0.0)
 
 
 def _masks(request: Request) -> States:
@@ -248,20 +249,17 @@ def _permuted(state: States, indices: Tensor | None) -> States:
     return state if indices is None else tuple(part.index_select(1, indices) for part in state)
 
 
-def checked_lengths(lengths: Tensor, steps: int, batch: int) -> Tensor:
-    """Lengths as int64; their range is checked where Python may look at the values.
+def checked_lengths(lengths: Tensor, batch: int) -> Tensor:
+    """Lengths as int64; their values are not looked at.
 
     Raises:
-        InputError: not `[B]` integers from 0 to T.
+        InputError: not `[B]` integers.
     """
     if lengths.dtype == torch.bool or lengths.is_floating_point() or lengths.is_complex():
         raise InputError(f"lengths must be integers, got {lengths.dtype}")
     if lengths.shape != (batch,):
         raise InputError(f"lengths must have one entry per row, shape [{batch}], got {list(lengths.shape)}")
-    lengths = lengths.to(torch.int64)
-    if _readable(lengths):
-        check_range(lengths, steps)
-    return lengths
+    return lengths.to(torch.int64)
 
 
 def checked_reset(reset: Tensor, steps: int, batch: int) -> Tensor:

@@ -15,6 +15,7 @@ class ReferenceBackend:
     """Runs every cell everywhere; slower than the others."""
 
     name = "reference"
+    gives_new_tensors = False
     summary = "a loop over time in torch from the cell's equations"
 
     def available(self) -> str | None:

@@ -32,6 +32,8 @@ class Stack:
         self.cell = step_cell(request)
         self.x = self.request.data
         self.shared = self._shared_steps()
+        if request.lengths is not None:
+            self.x = self.without_padding(self.x)
         self.places = [(layer, d) for layer in range(request.layers) for d in range(request.directions)]
         self.directions = {place: self._direction(*place) for place in self.places}
 
@@ -89,6 +91,10 @@ class Stack:
             return torch.zeros_like(times)
         begins = self.shared[False]["starts"].squeeze(2)
         return torch.cummax(torch.where(begins, times.unsqueeze(1), 0), dim=0).values
+
+    def without_padding(self, values: Tensor) -> Tensor:
+        """`[T, B, width]` with zeros in padding, whatever is there."""
+        return torch.where(self.shared[False]["valid"], values, 0.0)
 
     def layer_input(self, layer: int, x: Tensor) -> Tensor:
         return x * self.request.masks[layer - 1] if layer > 0 and self.request.masks else x

@@ -107,6 +107,8 @@ def _gathered(stack: Stack, found: dict[Place, DirectionGradients], d_x: Tensor 
             ]
         )
 
+    if d_x is not None and request.lengths is not None:
+        d_x = stack.without_padding(d_x)
     weights = [
         [
             {name: value.to(weights[name].dtype) for name, value in found[layer, d].weights.items()}

@@ -44,6 +44,7 @@ class TorchBackend:
     """Runs the plain cells through PyTorch's fused path."""
 
     name = "torch"
+    gives_new_tensors = False
     summary = "PyTorch's own fused path: oneDNN on CPU, cuDNN on CUDA"
 
     def available(self) -> str | None:
@@ -215,6 +216,7 @@ class _Padding:
 
 def _run_with_lengths(request: Request, x: Tensor, lengths: Tensor) -> Result:
     padding = _Padding.of(x, lengths)
+    x = torch.where(padding.valid, x, 0.0)
     state = request.initial_state()
     directions = request.directions
     final: list[tuple[Tensor, ...]] = []

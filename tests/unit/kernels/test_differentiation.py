@@ -14,12 +14,13 @@ from torch.func import functional_call, stack_module_state, vjp, vmap
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from holdfast.errors import InputError
-from holdfast.kernels import recurrence
+from holdfast.kernels import backends, recurrence
 from holdfast.kernels.printed import _known
 from holdfast.nn.lstm import LSTM
 
 T, B, I, H = 5, 3, 4, 6  # noqa: E741 - the letters of holdfast.notation
 KINDS = ("x", "weights", "state")
+BACKENDS = [one.name for one in backends() if one.available and one.name != "torch"]
 
 
 def inputs(cell: str) -> tuple[LSTM, dict[str, list[Tensor]]]:
@@ -85,8 +86,92 @@ def test_the_operator_is_told_what_is_wanted(wanted: tuple[str, ...]) -> None:
     assert arguments[-2:] == ("x" in wanted, "weights" in wanted)
 
 
+def trained(layer: LSTM, x: Tensor) -> list[Tensor]:
+    """The output of a call and every gradient, with what a first call left behind cleared."""
+    layer.zero_grad()
+    x.grad = None
+    output = layer(x)[0]
+    assert isinstance(output, Tensor)
+    output.square().sum().backward()  # type: ignore[no-untyped-call]
+    return [output.detach(), *(one.grad for one in (x, *layer.parameters()) if one.grad is not None)]
+
+
+def all_equal(found: list[Tensor], expected: list[Tensor]) -> bool:
+    return len(found) == len(expected) and all(map(torch.equal, found, expected))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+class TestEagerMode:
+    """Where nothing but autograd looks, the operators are called past the dispatcher: that changes no bit."""
+
+    def layer_and_x(self, backend: str) -> tuple[LSTM, Tensor]:
+        torch.manual_seed(0)
+        return LSTM(I, H, 2, backend=backend), torch.randn(T, B, I, requires_grad=True)
+
+    def test_a_mode_sees_the_operators(self, backend: str) -> None:
+        layer, x = self.layer_and_x(backend)
+        expected = trained(layer, x)
+        with Calls() as calls:
+            found = trained(layer, x)
+        assert {name for name, _ in calls.seen} >= {"holdfast.forward.default", "holdfast.backward.default"}
+        assert all_equal(found, expected)
+
+    def test_a_profiler_sees_the_operators(self, backend: str) -> None:
+        layer, x = self.layer_and_x(backend)
+        expected = trained(layer, x)
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+            found = trained(layer, x)
+        assert {event.name for event in profile.events()} >= {"holdfast::forward", "holdfast::backward"}
+        assert all_equal(found, expected)
+
+    def test_a_tensor_whose_sign_is_a_bit(self, backend: str) -> None:
+        layer, _ = self.layer_and_x(backend)
+        x = torch.randn(T, B, I, dtype=torch.complex64).conj().imag
+        assert x.is_neg()
+        with torch.no_grad():
+            assert torch.equal(layer(x)[0], layer(x.resolve_neg())[0])
+
+    def test_what_is_kept_goes_through_hooks_of_saved_tensors(self, backend: str) -> None:
+        layer, x = self.layer_and_x(backend)
+        expected = trained(layer, x)
+        packed: list[Tensor] = []
+
+        def pack(tensor: Tensor) -> int:
+            packed.append(tensor.clone())
+            return len(packed) - 1
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, packed.__getitem__):
+            found = trained(layer, x)
+        assert any(tensor.shape == (2, 1, T, B, H) for tensor in packed)
+        assert all_equal(found, expected)
+
+    def test_backward_may_run_again(self, backend: str) -> None:
+        layer, x = self.layer_and_x(backend)
+        loss = layer(x)[0].square().sum()  # type: ignore[union-attr]
+        first = torch.autograd.grad(loss, [x, *layer.parameters()], retain_graph=True)
+        again = torch.autograd.grad(loss, [x, *layer.parameters()])
+        assert all_equal(list(again), list(first))
+
+    def test_second_derivatives(self, backend: str) -> None:
+        layer, x = self.layer_and_x(backend)
+        (first,) = torch.autograd.grad(layer(x)[0].square().sum(), x, create_graph=True)  # type: ignore[union-attr]
+        (found,) = torch.autograd.grad(first.square().sum(), x)
+        with Calls():
+            (first,) = torch.autograd.grad(layer(x)[0].square().sum(), x, create_graph=True)  # type: ignore[union-attr]
+            (expected,) = torch.autograd.grad(first.square().sum(), x)
+        assert torch.equal(found, expected)
+
+    def test_a_change_of_a_weight_before_backward_is_noticed(self, backend: str) -> None:
+        layer, x = self.layer_and_x(backend)
+        output = layer(x)[0]
+        with torch.no_grad():
+            layer.weight_hh_l0.add_(1.0)
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            output.sum().backward()  # type: ignore[union-attr, no-untyped-call]
+
+
 def test_the_same_cell_with_other_numbers_prints_no_new_code() -> None:
-    layer = LSTM(I, H, zoneout=0.1)
+    layer = LSTM(I, H, zoneout=0.1, backend="reference")
     x = torch.randn(T, B, I)
     layer(x)[0].sum().backward()  # type: ignore[union-attr, no-untyped-call]
     before = len(_known)
