@@ -10,9 +10,11 @@ namespace holdfast {
 namespace HOLDFAST_LEVEL {
 namespace {
 
-// How many slots are summed up in registers before the sum is added to a tile: as many as leave their gates in the
-// first cache.
-constexpr Index kSlotsAtOnce = 64;
+// How many slots are summed up in registers before the sum is added to a tile. Their gates stream from the second
+// cache, which costs less than adding to the tiles more often.
+constexpr Index kSlotsAtOnce = 256;
+// How many rows of a panel are multiplied by all tiles before the next ones are: as many as the second cache holds.
+constexpr Index kPanelRows = 2048;
 
 template <class T>
 class Backward {
@@ -26,7 +28,7 @@ class Backward {
         share_(share_of(pass, worker)),
         most_(share_.last_row - share_.first_row),
         rows_(pass, most_, arena),
-        out_(arena.take<T>(kMostTileRows * layout_.backward_columns())),
+        out_(arena.take<T>(pass.chunk * layout_.backward_columns())),
         slots_(arena.take<Slot>(pass.chunk)) {}
 
   void run() {
@@ -143,39 +145,50 @@ class Backward {
 
   const T* gates_of(Index slot) const { return pass_.gates + slot * layout_.columns(); }
 
-  // The columns of the gates of a chunk's slots, block after block.
-  Run<T> gates_run(const Index* slots, int count) const {
-    Run<T> run;
-    for (int r = 0; r < count; ++r) run.rows[r] = gates_of(slots[r]);
-    run.length = layout_.columns();
-    run.count = layout_.blocks();
-    run.stride = pass_.chunk * layout_.columns();
-    return run;
+  // What `count` slots give in a panel, into out_ [count, backward_columns].
+  void multiply_back(const Slot* slots, Index count, const T* panels, Index width, Index panel) {
+    const Index most = layout_.backward_columns(), columns = layout_.columns(), blocks = layout_.blocks();
+    const int vectors = layout_.backward_vectors(width, panel);
+    const T* rows = panels + panel * layout_.gate_columns() * most;
+    const Index parts = ceil_div(blocks * columns, kPanelRows), tiles = ceil_div(count, kTileRows);
+    for (Index part = 0; part < parts; ++part) {
+      const Index block = blocks * part / parts, end = blocks * (part + 1) / parts;
+      for (Index tile = 0; tile < tiles; ++tile) {
+        const Index first = count * tile / tiles;
+        const int size = static_cast<int>(count * (tile + 1) / tiles - first);
+        Run<T> run;
+        const T* begin[kMostTileRows];
+        for (int r = 0; r < size; ++r) {
+          run.rows[r] = gates_of(block * pass_.chunk + slots[first + r].slot);
+          begin[r] = out_ + (first + r) * most;
+        }
+        run.length = columns;
+        run.count = end - block;
+        run.stride = pass_.chunk * columns;
+        kMultiply<T>[size - 1][vectors - 1](
+            {&run, 1, rows + block * columns * vectors * kLanes<T>, part > 0 ? begin : nullptr, out_ + first * most, most});
+      }
+    }
   }
 
-  void multiply_back(const Run<T>& run, int count, const T* panels, Index width, Index panel) {
-    const Index most = layout_.backward_columns();
-    const int vectors = layout_.backward_vectors(width, panel);
-    const T* from = panels + panel * layout_.gate_columns() * most;
-    kMultiply<T>[count - 1][vectors - 1]({&run, 1, from, nullptr, out_, most});
+  // The panels of a product that are this worker's own: where the rows are shared, the panels are not.
+  Index first_panel(Index panels) const {
+    return pass_.workers.share_rows ? pass_.workers.part(panels, worker_) : 0;
+  }
+  Index last_panel(Index panels) const {
+    return pass_.workers.share_rows ? pass_.workers.part(panels, worker_ + 1) : panels;
   }
 
   void to_old_h() {
     const Index panels = layout_.backward_panels(layout_.hidden), most = layout_.backward_columns();
-    const bool shared = pass_.workers.share_rows;
-    const Index begin = shared ? pass_.workers.part(panels, worker_) : 0;
-    const Index end = shared ? pass_.workers.part(panels, worker_ + 1) : panels;
-    for (Index panel = begin; panel < end; ++panel) {
+    const Slot* slots = slots_ + own_slots_ - rows_.count;  // of this step
+    for (Index panel = first_panel(panels); panel < last_panel(panels); ++panel) {
       const Index unit = panel * most, width = layout_.hidden - unit < most ? layout_.hidden - unit : most;
-      for (Index n = 0; n < rows_.tile_count; ++n) {
-        const Tile<T>& tile = rows_.tiles[n];
-        Index slots[kMostTileRows];
-        for (int r = 0; r < tile.count; ++r) slots[r] = tile.rows[r]->slot;
-        multiply_back(gates_run(slots, tile.count), tile.count, pass_.panels, layout_.hidden, panel);
-        for (int r = 0; r < tile.count; ++r) add_to_h(*tile.rows[r], out_ + r * most, unit, width);
-      }
+      multiply_back(slots, rows_.count, pass_.panels, layout_.hidden, panel);
+      for (Index n = 0; n < rows_.count; ++n) add_to_h(rows_.rows[n], out_ + n * most, unit, width);
     }
-    restart(0, begin * most, end * most < layout_.hidden ? end * most : layout_.hidden);
+    const Index end = last_panel(panels) * most;
+    restart(0, first_panel(panels) * most, end < layout_.hidden ? end : layout_.hidden);
   }
 
   // Adds what reaches `width` units of what entered weight_hh to the old h.
@@ -195,23 +208,12 @@ class Backward {
     }
   }
 
-  // The gradients of x of the chunk's slots. Where the rows are shared, so are the panels.
+  // The gradients of x of the chunk's slots.
   void to_inputs() {
     const Index panels = layout_.backward_panels(layout_.inputs), most = layout_.backward_columns();
-    const bool shared = pass_.workers.share_rows;
-    const Index begin = shared ? pass_.workers.part(panels, worker_) : 0;
-    const Index end = shared ? pass_.workers.part(panels, worker_ + 1) : panels;
-    const Index tiles = ceil_div(own_slots_, kTileRows);
-    for (Index panel = begin; panel < end; ++panel) {
-      for (Index tile = 0, first = 0; tile < tiles; ++tile) {
-        const Index last = own_slots_ * (tile + 1) / tiles;
-        const int count = static_cast<int>(last - first);
-        Index slots[kMostTileRows];
-        for (int r = 0; r < count; ++r) slots[r] = slots_[first + r].slot;
-        multiply_back(gates_run(slots, count), count, pass_.input_panels, layout_.inputs, panel);
-        for (int r = 0; r < count; ++r) give_x(slots_[first + r], out_ + r * most, panel * most);
-        first = last;
-      }
+    for (Index panel = first_panel(panels); panel < last_panel(panels); ++panel) {
+      multiply_back(slots_, own_slots_, pass_.input_panels, layout_.inputs, panel);
+      for (Index n = 0; n < own_slots_; ++n) give_x(slots_[n], out_ + n * most, panel * most);
     }
   }
 

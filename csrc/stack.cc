@@ -12,9 +12,12 @@ const DirectionKernels<double>& of_type(const Kernels& kernels, double) { return
 
 // Multiplications below which waking another thread costs more than it saves, and those of a step below which
 // waiting for each other does.
-constexpr double kWorthWaking = 1e6, kWorthWaiting = 6e4;
+constexpr double kWorthWaking = 1e6, kWorthWaiting = 3e4;
 // Rows for which a thread reads all the weights rather than wait for the others at each step.
 constexpr Index kRowsOfOwn = 8;
+// The same where the weights are larger than this, which no cache near the threads holds.
+constexpr Index kRowsOfOwnFarAway = 32;
+constexpr double kFarAwayBytes = 32e6;
 
 template <class T>
 double step_work(const Inputs<T>& inputs, int gates) {
@@ -91,7 +94,10 @@ void Call<T>::set_workers() {
   workers.count = team.size();
   workers.team = &team;
   workers.barrier = [](void* own) { static_cast<Team*>(own)->barrier(); };
-  workers.share_rows = workers.count > 1 && inputs.sizes.batch < workers.count * kRowsOfOwn;
+  const double bytes = step_work(inputs, shape.gates) / std::max<double>(1, static_cast<double>(inputs.sizes.batch)) *
+                       sizeof(T);
+  const Index least = bytes > kFarAwayBytes ? kRowsOfOwnFarAway : kRowsOfOwn;
+  workers.share_rows = workers.count > 1 && inputs.sizes.batch < workers.count * least;
   // Rows in their order, so that each worker has about as many steps.
   auto* bounds = memory.take<Index>(workers.count + 1);
   Index b = 0, before = 0;

@@ -9,7 +9,7 @@ namespace {
 
 // Slots whose gates' gradients are kept until the gradients of the weights are summed. It depends on nothing, so that
 // sums have the same bits on any number of threads.
-constexpr Index kChunk = 128;
+constexpr Index kChunk = 256;
 
 template <class T>
 class BackwardStack {
