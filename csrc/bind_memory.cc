@@ -1,13 +1,17 @@
-// Tensors in the core's own memory, which is kept from call to call: see memory.h.
+// What the core shares with PyTorch: tensors in its own memory, which is kept from call to call (memory.h), and the
+// threads of its OpenMP runtime (openmp.h).
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/pair.h>
+#include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
 #include <limits>
 #include <new>
+#include <string>
 
 #include "bind.h"
 #include "memory.h"
+#include "openmp.h"
 
 namespace nb = nanobind;
 
@@ -39,6 +43,8 @@ std::pair<std::size_t, std::size_t> memory() { return {in_use(), kept()}; }
 }  // namespace
 
 void bind_memory(nb::module_& module) {
+  module.def("adopt_openmp", [](const std::string& library) { return adopt_openmp(library.c_str()); },
+             nb::arg("library"));
   module.def("empty", &empty, nb::arg("shape"), nb::arg("doubles"));
   module.def("memory", &memory);
   module.def("trim", &trim);

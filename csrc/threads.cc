@@ -7,8 +7,11 @@
 #include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <cstdlib>
 #include <new>
 #include <thread>
+
+#include "openmp.h"
 
 #if defined(__linux__)
 #include <linux/futex.h>
@@ -259,8 +262,17 @@ void start_run(Worker& worker) {
   worker.start.wake();
 }
 
+// One worker of a loop of the adopted runtime.
+void take_part_for_once(int worker) {
+  const int before = this_worker;
+  this_worker = worker;
+  take_part(worker);
+  this_worker = before;
+}
+
 // A forked child has only the thread that forked.
 void forget_workers() {
+  forget_openmp();
   const int count = started.load(std::memory_order_relaxed);
   for (int worker = 0; worker < count; ++worker) new (&workers[worker]) Worker;
   this_worker = 0;
@@ -298,7 +310,17 @@ FlushSubnormals::~FlushSubnormals() { set_mode(before_); }
 
 Team::Team(int wanted) : size_(1) {
   if (wanted <= 1 || registered != 0 || taken.exchange(true, std::memory_order_acquire)) return;
-  size_ = start_workers(std::min(wanted, kMostWorkers));
+  wanted = std::min(wanted, kMostWorkers);
+  adopted_ = has_openmp();
+  if (adopted_) {
+    static int last_wanted = 0, last_granted = 0;  // only whoever has taken the workers is here
+    if (wanted != last_wanted) last_granted = granted_by_openmp(wanted);
+    last_wanted = wanted;
+    size_ = last_granted;
+    processors_here = std::max(processors_here, size_);
+  } else {
+    size_ = start_workers(wanted);
+  }
   crowded.store(size_ > processors_here, std::memory_order_relaxed);
   if (size_ == 1) taken.store(false, std::memory_order_release);
 }
@@ -313,6 +335,13 @@ void Team::run(void (*work)(void* context, int worker), void* context) {
   if (size_ == 1) return compute(work, context, 0);
   current_work = work;
   current_context = context;
+  if (adopted_) {
+    if (run_on_openmp(size_, take_part_for_once)) return;
+    // It was told to use fewer threads since it was last asked.
+    forget_openmp();
+    adopted_ = false;
+    if (start_workers(size_) != size_) std::abort();
+  }
   for (int worker = 1; worker < size_; ++worker) start_run(workers[worker]);
   take_part(0);
   for (int worker = 1; worker < size_; ++worker) workers[worker].done.wait(workers[worker].runs, kBusySpin);

@@ -1,5 +1,5 @@
-// The threads of the core: workers that are started once and kept, a team of them for each call, and the
-// floating-point mode in which they compute. Nothing here is inline, because the units of each level include it.
+// The threads of the core: workers that are started once and kept, or those of the program's OpenMP runtime (openmp.h),
+// a team of them for each call, and the floating-point mode in which they compute. Nothing here is inline, because the units of each level include it.
 #pragma once
 
 #include <cstdint>
@@ -46,6 +46,7 @@ class Team {
 
  private:
   int size_;
+  bool adopted_ = false;
 };
 
 }  // namespace holdfast

@@ -139,5 +139,8 @@ def empty(shape: Sequence[int], doubles: bool) -> Tensor:
 def memory() -> tuple[int, int]:
     """How many bytes of the core's own memory are in use, and how many are kept for the next call."""
 
+def adopt_openmp(library: str) -> bool:
+    """Use the threads of this OpenMP runtime from now on; false where the process has not loaded it from there."""
+
 def trim() -> None:
     """Free what is kept."""

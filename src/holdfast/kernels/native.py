@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -36,6 +37,7 @@ def _reason_against(cell: Cell) -> str | None:
     return printed if isinstance(printed, str) else None
 
 
+_OPENMP = ("libgomp", "libiomp5", "libomp")
 # By the spec of a cell without its modifiers, of which the core has all. Compilers can look up strings.
 _REASONS = {cell.spec: _reason_against(cell) for cell in BUILT_IN}
 
@@ -50,7 +52,19 @@ def _loaded() -> ModuleType | str:
         return f"the compiled core does not load: {error}"
     if core.cells != tuple(printed.name for printed in PRINTED):
         return "the compiled core was built from other cells: install holdfast again"
+    _share_threads(core)
     return core
+
+
+def _share_threads(core: ModuleType) -> None:
+    """Let the core compute on the threads of torch's OpenMP, which would spin in the way of others."""
+    maps = Path("/proc/self/maps")
+    if not maps.is_file():
+        return
+    fields = [line.split(maxsplit=5) for line in maps.read_text(errors="replace").splitlines()]
+    libraries = {Path(field[5]) for field in fields if len(field) == 6}
+    runtimes = [path for path in libraries if path.name.startswith(_OPENMP)]
+    any(core.adopt_openmp(str(path)) for path in sorted(runtimes, key=lambda path: "torch" not in path.parts))
 
 
 _core = _loaded()
