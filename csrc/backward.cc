@@ -311,7 +311,7 @@ class Backward {
 
   // Zeros after the last step of each row.
   void clear_padding() {
-    if (!pass_.schedule.lengths || (pass_.workers.share_rows && share_.first_block > 0)) return;
+    if (!pass_.schedule.lengths || (pass_.workers.share_rows && worker_ > 0)) return;
     for (Index b = share_.first_row; b < share_.last_row; ++b) {
       for (Index t = pass_.schedule.lengths[b]; t < pass_.schedule.steps; ++t) clear(t, b);
     }

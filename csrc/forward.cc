@@ -15,6 +15,7 @@ class Forward {
         layout_(pass.layout),
         pointwise_(kPointwise<T>[pass.cell]),
         shape_(kShapes[pass.cell]),
+        worker_(worker),
         share_(share_of(pass, worker)),
         most_(share_.last_row - share_.first_row),
         rows_(pass, most_, arena),
@@ -136,7 +137,7 @@ class Forward {
 
   // Zeros after the last step of each row.
   void clear_padding() {
-    if (!pass_.schedule.lengths || (pass_.workers.share_rows && share_.first_block > 0)) return;
+    if (!pass_.schedule.lengths || (pass_.workers.share_rows && worker_ > 0)) return;
     for (Index b = share_.first_row; b < share_.last_row; ++b) {
       for (Index t = pass_.schedule.lengths[b]; t < pass_.schedule.steps; ++t) clear(t, b);
     }
@@ -159,6 +160,7 @@ class Forward {
   const Layout& layout_;
   const Pointwise<T>& pointwise_;
   const CellShape& shape_;
+  const int worker_;
   const Share share_;
   const Index most_;
   StepRows<T> rows_;

@@ -21,7 +21,8 @@ std::atomic<bool> adopted{false};
 
 struct Loop {
   void (*work)(int worker);
-  int threads;
+  int threads;   // that work
+  int expected;  // in all
   int granted;
 };
 
@@ -29,7 +30,7 @@ void take_part(void* context) {
   Loop& loop = *static_cast<Loop*>(context);
   const int worker = runtime.thread(), granted = runtime.threads();
   if (worker == 0) loop.granted = granted;
-  if (granted == loop.threads) loop.work(worker);
+  if (granted == loop.expected && worker < loop.threads) loop.work(worker);
 }
 
 }  // namespace
@@ -56,15 +57,15 @@ void forget_openmp() { adopted.store(false, std::memory_order_relaxed); }
 bool has_openmp() { return adopted.load(std::memory_order_acquire) && !runtime.in_parallel(); }
 
 int granted_by_openmp(int wanted) {
-  Loop loop{[](int) {}, 0, 1};
+  Loop loop{nullptr, 0, 0, 1};
   runtime.parallel(take_part, &loop, static_cast<unsigned>(wanted), 0);
   return loop.granted;
 }
 
-bool run_on_openmp(int threads, void (*work)(int worker)) {
-  Loop loop{work, threads, 1};
-  runtime.parallel(take_part, &loop, static_cast<unsigned>(threads), 0);
-  return loop.granted == threads;
+bool run_on_openmp(int threads, int granted, void (*work)(int worker)) {
+  Loop loop{work, threads, granted, 1};
+  runtime.parallel(take_part, &loop, static_cast<unsigned>(granted), 0);
+  return loop.granted == granted;
 }
 
 }  // namespace holdfast

@@ -14,11 +14,12 @@ void forget_openmp();
 // Whether there is one for the calling thread to use: not from within its own loops.
 bool has_openmp();
 
-// How many threads a loop over `wanted` threads really gets.
+// How many threads a loop over `wanted` threads really gets when the calling thread begins it.
 int granted_by_openmp(int wanted);
 
-// Calls work(worker) on `threads` threads, worker 0 on the calling one, and returns when all are done. False, and no
-// call was made, if the runtime grants another number by now.
-bool run_on_openmp(int threads, void (*work)(int worker));
+// Calls work(worker) on the first `threads` threads of a loop over `granted`, worker 0 on the calling one, and returns
+// when all are done. False, and no call was made, if the runtime grants another number by now. Loops had better be
+// over as many threads as the program's own: the runtime ends those that a smaller loop leaves over.
+bool run_on_openmp(int threads, int granted, void (*work)(int worker));
 
 }  // namespace holdfast

@@ -119,7 +119,8 @@ struct Gradients {
 
 struct Kernels;  // of one level of instruction sets: kernels.h
 
-// Both may be called from any thread, at once too. They throw std::bad_alloc, before anything is written.
+// Both may be called from any thread, at once too. They throw std::bad_alloc; what was
+// written by then is of no use.
 template <class T>
 void forward(const Kernels& kernels, const Inputs<T>& inputs, const Outputs<T>& outputs);
 template <class T>

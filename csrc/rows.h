@@ -118,7 +118,7 @@ void StepRows<T>::place_row(const Pass<T>& pass, const Share& share, const Strid
   row.place = (t * schedule.batch + b) * pass.layout.hidden;
   row.restarts = restarts(pass, t, b);
   row.copy = nullptr;
-  for (int s = 0; s < kMostStates; ++s) {
+  for (int s = 0; s < kShapes[pass.cell].states; ++s) {
     row.old[s] = row.restarts ? pass.start[s]
                  : begins     ? pass.initial[s] + b * pass.initial_row[s]
                               : states[s].base + before * states[s].step + b * states[s].row;

@@ -1,6 +1,5 @@
 // Back-propagation through a stack of layers.
 #include <algorithm>
-#include <cstring>
 
 #include "stack.h"
 
@@ -17,8 +16,8 @@ class BackwardStack {
   BackwardStack(const Kernels& kernels, const Inputs<T>& inputs, const Upstream<T>& upstream, const Gradients<T>& gradients)
       : call_(kernels, inputs), upstream_(upstream), gradients_(gradients), inputs_of_(inputs.sizes.layers) {
     make_inputs();
-    if (inputs.sizes.layers > 1) {
-      for (T*& one : d_between_) one = call_.memory.template take<T>(dense_size());
+    for (int k = 0; k < std::min(2, inputs.sizes.layers - 1); ++k) {
+      d_between_[k] = call_.memory.template take<T>(dense_size());
     }
     if (call_.schedule.begins) started_ = call_.memory.template take<T>(call_.shape.states * call_.state_size());
   }
@@ -27,7 +26,7 @@ class BackwardStack {
     const Sizes& sizes = call_.inputs.sizes;
     Strided<const T> d_output = upstream_.output;
     for (int layer = sizes.layers - 1; layer >= 0; --layer) {
-      T* d_input = layer > 0 ? d_between_[layer % 2] : gradients_.x;
+      T* d_input = layer > 0 ? d_between_[(layer - 1) % 2] : gradients_.x;
       for (int d = 0; d < sizes.directions; ++d) run_direction(layer, d, d_output, d_input);
       if (layer == 0) break;
       if (call_.combines()) finish_input(layer, d_output, d_input);
@@ -186,7 +185,7 @@ class BackwardStack {
 
   const CellShape& shape() const { return call_.shape; }
 
-  mutable Call<T> call_;
+  Call<T> call_;
   const Upstream<T>& upstream_;
   const Gradients<T>& gradients_;
   std::vector<const T*> inputs_of_;  // what a layer after the first read, or null where that is only h

@@ -16,9 +16,9 @@ class ForwardStack {
  public:
   ForwardStack(const Kernels& kernels, const Inputs<T>& inputs, const Outputs<T>& outputs)
       : call_(kernels, inputs), outputs_(outputs), keeps_(outputs.values[call_.shape.state_values[0]] != nullptr) {
-    for (int layer = 1; call_.combines() && layer < inputs.sizes.layers; ++layer) {
-      // With a residual the last of these sums is what the next one is made of.
-      if (layer <= (inputs.residual ? 2 : 1)) summed_[layer - 1] = call_.memory.template take<T>(dense_size());
+    // One of these sums is what the next one is made of.
+    for (int k = 0; inputs.residual && k < std::min(2, inputs.sizes.layers - 1); ++k) {
+      summed_[k] = call_.memory.template take<T>(dense_size());
     }
     if (inputs.masks) masked_ = call_.memory.template take<T>(dense_size());
     for (int d = 0; d < inputs.sizes.directions && !keeps_; ++d) {

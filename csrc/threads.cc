@@ -7,8 +7,8 @@
 #include <atomic>
 #include <chrono>
 #include <cstddef>
-#include <cstdlib>
 #include <new>
+#include <stdexcept>
 #include <thread>
 
 #include "openmp.h"
@@ -40,7 +40,7 @@ void rouse(Word& word) { syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, 1, nullpt
 
 void forget_sleepers() {}
 
-int processors() {
+int count_processors() {
   cpu_set_t usable;
   if (sched_getaffinity(0, sizeof usable, &usable) == 0) return CPU_COUNT(&usable);
   return static_cast<int>(std::thread::hardware_concurrency());
@@ -83,7 +83,7 @@ void rouse(Word&) {
 
 void forget_sleepers() { sleepers = new (sleepers_at) Sleepers; }
 
-int processors() { return static_cast<int>(std::thread::hardware_concurrency()); }
+int count_processors() { return static_cast<int>(std::thread::hardware_concurrency()); }
 
 void name_this_thread() {}
 
@@ -239,7 +239,7 @@ bool start_worker(Worker& worker) {
 // Returns how many of `wanted` there are, the calling thread included.
 int start_workers(int wanted) {
   int count = started.load(std::memory_order_relaxed);
-  if (count < wanted) processors_here = processors();
+  if (count < wanted) processors_here = count_processors();
   while (count < wanted) {
     started.store(count + 1, std::memory_order_relaxed);  // first, so that a child that is forked now cleans it up
     if (!start_worker(workers[count])) {
@@ -304,20 +304,25 @@ void set_mode(std::uint64_t) {}
 
 }  // namespace
 
+int processors() { return count_processors(); }
+
 FlushSubnormals::FlushSubnormals() : before_(mode()) { set_mode(kMode); }
 
 FlushSubnormals::~FlushSubnormals() { set_mode(before_); }
 
-Team::Team(int wanted) : size_(1) {
+Team::Team(int wanted, int available) : size_(1) {
   if (wanted <= 1 || registered != 0 || taken.exchange(true, std::memory_order_acquire)) return;
   wanted = std::min(wanted, kMostWorkers);
-  adopted_ = has_openmp();
-  if (adopted_) {
-    static int last_wanted = 0, last_granted = 0;  // only whoever has taken the workers is here
-    if (wanted != last_wanted) last_granted = granted_by_openmp(wanted);
-    last_wanted = wanted;
-    size_ = last_granted;
-    processors_here = std::max(processors_here, size_);
+  if (has_openmp()) {
+    static thread_local int last_available = 0, last_granted = 0;
+    available = std::max(wanted, std::min(available, kMostWorkers));
+    if (available != last_available) {
+      last_granted = granted_by_openmp(available);
+      last_available = available;
+      processors_here = count_processors();
+    }
+    adopted_ = last_granted;
+    size_ = std::min(wanted, last_granted);
   } else {
     size_ = start_workers(wanted);
   }
@@ -335,12 +340,12 @@ void Team::run(void (*work)(void* context, int worker), void* context) {
   if (size_ == 1) return compute(work, context, 0);
   current_work = work;
   current_context = context;
-  if (adopted_) {
-    if (run_on_openmp(size_, take_part_for_once)) return;
+  if (adopted_ > 0) {
+    if (run_on_openmp(size_, adopted_, take_part_for_once)) return;
     // It was told to use fewer threads since it was last asked.
     forget_openmp();
-    adopted_ = false;
-    if (start_workers(size_) != size_) std::abort();
+    adopted_ = 0;
+    if (start_workers(size_) != size_) throw std::runtime_error("the system starts no more threads");
   }
   for (int worker = 1; worker < size_; ++worker) start_run(workers[worker]);
   take_part(0);

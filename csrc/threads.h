@@ -1,10 +1,14 @@
 // The threads of the core: workers that are started once and kept, or those of the program's OpenMP runtime (openmp.h),
-// a team of them for each call, and the floating-point mode in which they compute. Nothing here is inline, because the units of each level include it.
+// a team of them for each call, and the floating-point mode in which they compute. Nothing here is inline, because the
+// units of each level include it.
 #pragma once
 
 #include <cstdint>
 
 namespace holdfast {
+
+// How many processors this thread may run on.
+int processors();
 
 // While it lives, this thread computes in the core's own floating-point mode, whatever the program chose: results and
 // operands that are subnormal are zero, rounding is to nearest, nothing traps. Then all is as it was before, sticky
@@ -25,8 +29,9 @@ class FlushSubnormals {
 // process that made it; a child that was forked meanwhile starts workers of its own when it needs them.
 class Team {
  public:
-  // At most `wanted` threads, the caller included. 1 or less never touches the workers.
-  explicit Team(int wanted);
+  // At most `wanted` threads, the caller included. 1 or less never touches the workers. `available` is how many the
+  // program uses at most: see run_on_openmp.
+  explicit Team(int wanted, int available = 0);
   ~Team();
   Team(const Team&) = delete;
   Team& operator=(const Team&) = delete;
@@ -46,7 +51,7 @@ class Team {
 
  private:
   int size_;
-  bool adopted_ = false;
+  int adopted_ = 0;  // threads of a loop of the OpenMP runtime, 0 where there is none
 };
 
 }  // namespace holdfast

@@ -69,7 +69,7 @@ def _gradients(plan: Plan, found: Sequence[Tensor], wanted: Wanted) -> dict[str,
 def watched(tensors: Sequence[Tensor]) -> bool:
     """Whether something besides autograd looks at a call, so that the operators must be called as such.
 
-    A compiler, a transform, a mode, a profiler, or a tensor that is more than its numbers.
+    A compiler, a transform, forward-mode autograd, a mode, a profiler, or a tensor that is more than its numbers.
     """
     return (
         torch.compiler.is_compiling()
@@ -77,6 +77,7 @@ def watched(tensors: Sequence[Tensor]) -> bool:
         or torch._C._len_torch_dispatch_stack() > 0
         or torch._C._len_torch_function_stack() > 0
         or torch._C._autograd._profiler_enabled()
+        or torch.autograd.forward_ad._current_level >= 0
         or any(type(tensor) not in _PLAIN_TENSORS or tensor.is_neg() for tensor in tensors)
     )
 
