@@ -1,4 +1,4 @@
-// What the test programs share: CHECK and a forked child.
+// What the test programs share: CHECK and forked children.
 #pragma once
 
 #include <sys/wait.h>
@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <cstdio>
+#include <cstdlib>
 
 inline std::atomic<int> failures{0};
 
@@ -15,6 +16,9 @@ inline std::atomic<int> failures{0};
 inline void check_failed(const char* file, int line, const char* condition) {
   if (++failures <= 20) std::printf("%s:%d: %s does not hold\n", file, line, condition);
 }
+
+// qemu-user crashes where a program that has threads forks.
+inline bool can_fork() { return std::getenv("HOLDFAST_NO_FORK") == nullptr; }
 
 // Whether `work` passes its checks in a forked child, in a minute at most.
 template <class Work>

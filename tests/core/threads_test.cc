@@ -265,8 +265,10 @@ int main() {
   workers_that_are_late_are_waited_for();
   a_team_within_a_team_is_its_caller_alone();
   threads_may_call_at_once();
-  a_child_has_workers_of_its_own();
-  a_child_is_forked_while_a_team_works();
+  if (can_fork()) {
+    a_child_has_workers_of_its_own();
+    a_child_is_forked_while_a_team_works();
+  }
   subnormals_are_flushed_within_a_run_only();
   the_program_keeps_its_floating_point_state();
   workers_take_no_signals();
