@@ -21,3 +21,5 @@ FULL = (
     Shape(35, 20, 1500, 1500),
 )
 DENSE = {"tiny": TINY, "quick": QUICK, "full": FULL}
+# Where loops are compiled as well: that takes two minutes for each, and gains as little elsewhere.
+COMPILED = Shape(100, 16, 64, 128)

@@ -9,6 +9,8 @@ import peers
 from case import Case, Entry
 from problem import VARIANTS, Shape, make
 
+from groups.shapes import COMPILED
+
 SHAPES = {
     "tiny": (Shape(5, 2, 4, 8),),
     "quick": (Shape(100, 16, 64, 128),),
@@ -29,7 +31,7 @@ def _entries(shape: Shape, variant: str, size: str) -> Callable[[], Iterator[Ent
         yield Entry(ours.LAYER, problem)
         yield Entry(ours.LAYER, make(shape, "training"))
         yield Entry(peers.LOOP, problem)
-        if size == "full":
+        if size == "full" and shape == COMPILED:
             yield Entry(peers.COMPILED_LOOP, problem)
 
     return entries
