@@ -31,7 +31,7 @@ def _entries(shape: Shape, variant: str, size: str) -> Callable[[], Iterator[Ent
         yield Entry(ours.LAYER, problem)
         yield Entry(ours.LAYER, make(shape, "training"))
         yield Entry(peers.LOOP, problem)
-        if size == "full" and shape == COMPILED:
+        if size == "full" and shape == COMPILED and variant == "peephole":
             yield Entry(peers.COMPILED_LOOP, problem)
 
     return entries
