@@ -165,8 +165,9 @@ class Backward {
         run.length = columns;
         run.count = end - block;
         run.stride = pass_.chunk * columns;
+        const T* panel_part = rows + block * columns * vectors * kLanes<T>;
         kMultiply<T>[size - 1][vectors - 1](
-            {&run, 1, rows + block * columns * vectors * kLanes<T>, part > 0 ? begin : nullptr, out_ + first * most, most});
+            {&run, 1, panel_part, part > 0 ? begin : nullptr, out_ + first * most, most});
       }
     }
   }
@@ -193,7 +194,8 @@ class Backward {
 
   // Adds what reaches `width` units of what entered weight_hh to the old h.
   void add_to_h(const TileRow<T>& row, const T* d_entering, Index unit, Index width) const {
-    const T* mask = rows_.entering_masks ? rows_.entering_masks + (row.batch - share_.first_row) * rows_.mask_width : nullptr;
+    const Index own = row.batch - share_.first_row;
+    const T* mask = rows_.entering_masks ? rows_.entering_masks + own * rows_.mask_width : nullptr;
     const Vec<T> scale = broadcast<T>(pass_.entering_scale);
     T* carried = row.carried[0] + unit;
     for (Index k = 0; k < width; k += kLanes<T>) {
@@ -246,7 +248,8 @@ class Backward {
       T* sums = pass_.sums + block * sum_columns();
       add_columns(pass_.gates + block * pass_.chunk * layout_.columns(), layout_.columns(), used, sums, first);
       const Index parameters = shape_.parameters * layout_.units();
-      add_columns(pass_.parameters + block * pass_.chunk * parameters, parameters, used, sums + layout_.columns(), first);
+      const T* of_parameters = pass_.parameters + block * pass_.chunk * parameters;
+      add_columns(of_parameters, parameters, used, sums + layout_.columns(), first);
     }
   }
 
@@ -301,7 +304,9 @@ class Backward {
       for (Index u = 0; u < layout_.units(); ++u) {
         const Index unit = block * layout_.units() + u;
         if (unit >= layout_.hidden) break;
-        for (int g = 0; g < layout_.gates && to.bias; ++g) to.bias[g * layout_.hidden + unit] = sums[g * layout_.units() + u];
+        for (int g = 0; g < layout_.gates && to.bias; ++g) {
+          to.bias[g * layout_.hidden + unit] = sums[g * layout_.units() + u];
+        }
         for (int p = 0; p < shape_.parameters; ++p) {
           to.parameters[p][unit] = sums[layout_.columns() + p * layout_.units() + u];
         }

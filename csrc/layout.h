@@ -45,7 +45,9 @@ struct Layout {
     const Index rest = width - panel * backward_columns();
     return rest >= backward_columns() ? kMostVectors : static_cast<int>(ceil_div(rest, lanes));
   }
-  HOLDFAST_INLINE Index backward_size(Index width) const { return backward_panels(width) * gate_columns() * backward_columns(); }
+  HOLDFAST_INLINE Index backward_size(Index width) const {
+    return backward_panels(width) * gate_columns() * backward_columns();
+  }
 
   // Weight gradients: for each block and each group of kMostTileRows columns of [x, h] one tile.
   HOLDFAST_INLINE Index column_groups(Index width) const { return ceil_div(width, kMostTileRows); }

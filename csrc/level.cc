@@ -1,5 +1,5 @@
-// The table of a level. CMakeLists.txt sets HOLDFAST_LEVEL, the namespace of all that is compiled for it, and the -march
-// flags.
+// The table of a level. CMakeLists.txt sets HOLDFAST_LEVEL, the namespace of all that is compiled for it, and the
+// flags of its instruction sets.
 #include "kernels.h"
 #include "pack.h"
 #include "pointwise.h"

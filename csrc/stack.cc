@@ -9,8 +9,9 @@ namespace {
 const DirectionKernels<float>& of_type(const Kernels& kernels, float) { return kernels.of_float; }
 const DirectionKernels<double>& of_type(const Kernels& kernels, double) { return kernels.of_double; }
 
-// All of these were fitted on two cores of an AMD EPYC with AVX-512. Multiplications below which waking another thread costs more than it saves, and those of a step below which
-// waiting for each other does.
+// All of these were fitted on two cores of an AMD EPYC with AVX-512.
+// Multiplications below which waking another thread costs more than it saves, and those of a step below which waiting
+// for each other does.
 constexpr double kWorthWaking = 1e6, kWorthWaiting = 3e4;
 // Rows for which a thread reads all the weights rather than wait for the others at each step.
 constexpr Index kRowsOfOwn = 8;

@@ -13,7 +13,8 @@ constexpr Index kChunk = 256;
 template <class T>
 class BackwardStack {
  public:
-  BackwardStack(const Kernels& kernels, const Inputs<T>& inputs, const Upstream<T>& upstream, const Gradients<T>& gradients)
+  BackwardStack(const Kernels& kernels, const Inputs<T>& inputs, const Upstream<T>& upstream,
+                const Gradients<T>& gradients)
       : call_(kernels, inputs), upstream_(upstream), gradients_(gradients), inputs_of_(inputs.sizes.layers) {
     make_inputs();
     for (int k = 0; k < std::min(2, inputs.sizes.layers - 1); ++k) {
@@ -153,7 +154,9 @@ class BackwardStack {
     std::fill(to.input, to.input + rows * pass.layout.inputs, T{0});
     std::fill(to.recurrent, to.recurrent + rows * pass.layout.hidden, T{0});
     if (to.bias) std::fill(to.bias, to.bias + rows, T{0});
-    for (int p = 0; p < shape().parameters; ++p) std::fill(to.parameters[p], to.parameters[p] + pass.layout.hidden, T{0});
+    for (int p = 0; p < shape().parameters; ++p) {
+      std::fill(to.parameters[p], to.parameters[p] + pass.layout.hidden, T{0});
+    }
   }
 
   void take_chunk(BackwardPass<T>& pass, Workspace& memory, bool weights) const {
@@ -196,7 +199,8 @@ class BackwardStack {
 }  // namespace
 
 template <class T>
-void backward(const Kernels& kernels, const Inputs<T>& inputs, const Upstream<T>& upstream, const Gradients<T>& gradients) {
+void backward(const Kernels& kernels, const Inputs<T>& inputs, const Upstream<T>& upstream,
+              const Gradients<T>& gradients) {
   BackwardStack<T>(kernels, inputs, upstream, gradients).run();
 }
 

@@ -36,7 +36,9 @@ class ForwardStack {
     for (int layer = 0; layer < sizes.layers; ++layer) {
       const T* combined = nullptr;
       if (layer > 0 && call_.combines()) combined = next_input(layer, before, sum);
-      for (int d = 0; d < sizes.directions; ++d) own[d] = run_direction(layer, d, layer > 0 ? before : nullptr, combined);
+      for (int d = 0; d < sizes.directions; ++d) {
+        own[d] = run_direction(layer, d, layer > 0 ? before : nullptr, combined);
+      }
       if (layer + 1 == sizes.layers && adds(layer)) call_.combine(own, sum, nullptr, outputs_.output);
       std::copy(own, own + 2, before);
     }
@@ -125,7 +127,8 @@ class ForwardStack {
         const Index length = pass.schedule.length(b), last = pass.reverse ? 0 : length - 1;
         const T* from = call_.ends_reset(d, b) ? pass.start[s]
                         : length == 0          ? pass.initial[s] + b * pass.initial_row[s]
-                                               : pass.states[s].base + last * pass.states[s].step + b * pass.states[s].row;
+                                               : pass.states[s].base + last * pass.states[s].step +
+                                                     b * pass.states[s].row;
         T* to = outputs_.state[s] + place * call_.state_size() + b * sizes.hidden;
         std::memcpy(to, from, static_cast<std::size_t>(sizes.hidden) * sizeof(T));
       }

@@ -95,7 +95,7 @@ def recurrence(
     if isinstance(x, PackedSequence):
         return _run_packed(request, x, chosen, trace)
     request = _checked(request, x)
-    if _is_native(chosen):
+    if _runs_by_itself(chosen):
         result = chosen.run(request)
     else:
         request = _with_masks(_autocast(request))
@@ -140,7 +140,7 @@ def _transformed() -> bool:
     return torch._C._are_functorch_transforms_active()
 
 
-def _is_native(backend: Backend) -> TypeGuard[TorchBackend]:
+def _runs_by_itself(backend: Backend) -> TypeGuard[TorchBackend]:
     """Whether PyTorch's own autograd runs the call: in plain eager mode, where it is the quickest way.
 
     Compilers would unroll its fused calls over time, and `torch.func` cannot transform them.
@@ -220,7 +220,7 @@ def _run_packed(request: Request, x: PackedSequence, backend: Backend, trace: Tr
         raise InputError(
             "got lengths together with a packed sequence, which carries its own; give one of them"
         )
-    if _is_native(backend):
+    if _runs_by_itself(backend):
         if request.state is not None:
             request = replace(request, state=_permuted(request.state, x.sorted_indices))
         result = backend.run(request)
