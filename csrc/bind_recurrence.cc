@@ -15,7 +15,7 @@
 #include "dispatch.h"
 #include "recurrence.h"
 
-// For the names of the printed cells alone: their code belongs to the levels.
+// For the names and the digest of the printed cells alone: their code belongs to the levels.
 #define HOLDFAST_LEVEL bound
 #include "generated/cells.h"
 
@@ -210,6 +210,7 @@ void bind_recurrence(nb::module_& module) {
   nb::list cells;
   for (const char* cell : kCells) cells.append(nb::str(cell));
   module.attr("cells") = nb::tuple(cells);
+  module.attr("cells_digest") = HOLDFAST_CELLS_DIGEST;
   bind_call<float>(module, "Float32Call");
   bind_call<double>(module, "Float64Call");
 }

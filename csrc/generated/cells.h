@@ -1857,6 +1857,9 @@ struct coupled_peephole_full {
   X(20, coupled_peephole)          \
   X(21, coupled_peephole_full)
 
+// Python computes the same one from its cells: a core that was built from others is not used.
+#define HOLDFAST_CELLS_DIGEST "d31a8e5844c38823"
+
 #define HOLDFAST_FITS(index, cell)                                                                  \
   static_assert(cell::kGates <= kMostGates && cell::kStates <= kMostStates, #cell);                 \
   static_assert(cell::kValues <= kMostValues && cell::kParameters <= kMostParameters, #cell);       \

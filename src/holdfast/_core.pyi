@@ -27,6 +27,9 @@ instruction_sets: tuple[str, ...]
 cells: tuple[str, ...]
 """The names of the printed cells in this build, by whose place a call asks for one."""
 
+cells_digest: str
+"""What tells their names and equations from others: `holdfast.cells.core.digest_of`."""
+
 _Strided = tuple[int, int, int]
 """The address of rows `[T, B, width]`, and how many elements apart steps and rows are."""
 _Draw = tuple[int, int]
@@ -140,7 +143,7 @@ def memory() -> tuple[int, int]:
     """How many bytes of the core's own memory are in use, and how many are kept for the next call."""
 
 def adopt_openmp(library: str) -> bool:
-    """Use the threads of this OpenMP runtime from now on; false where the process has not loaded it from there."""
+    """Use the threads of this OpenMP runtime from now on; false where the process has not loaded it."""
 
 def trim() -> None:
     """Free what is kept."""

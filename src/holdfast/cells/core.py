@@ -8,11 +8,13 @@ are the same for every cell, and the core's loop does them.
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
+from typing import Any
 
 from holdfast.cells import modifiers
 from holdfast.cells.cell import Cell
@@ -171,6 +173,38 @@ PRINTED: tuple[PrintedCell, ...] = tuple(
     for number, cell in enumerate(filter(_pointwise, BUILT_IN))
     for printed in printed_twice(cell, 2 * number)
 )
+
+
+def digest_of(cells: Sequence[PrintedCell]) -> str:
+    """Sixteen letters that tell what is printed from anything else: names, their order, and equations.
+
+    Of the gradients it has the taps alone; all of them follow from the equations.
+    """
+    found = hashlib.sha256()
+    for printed in cells:
+        names = (printed.name, printed.gates, printed.states, printed.values, printed.parameters)
+        results = {**printed.variant.values, **{f"d_tap_{name}": tap for name, tap in printed.taps.items()}}
+        places: dict[Expression, int] = {}
+        for node in ordered(results.values()):
+            arguments = [places[argument] for argument in node.args]
+            places[node] = len(places)
+            found.update(repr((node.op, arguments, node.name, node.value)).encode())
+        written = {name: places[node] for name, node in results.items()}
+        inputs = (printed.variant.gate_inputs, printed.scalars, printed.masks, printed.state_values)
+        found.update(repr((names, inputs, written)).encode())
+    return found.hexdigest()[:16]
+
+
+@lru_cache(maxsize=1)
+def _own_digest() -> str:
+    return digest_of(PRINTED)
+
+
+def reason_against_core(core: Any) -> str | None:
+    """Why the module `holdfast._core` cannot serve these cells; None where it was built from them."""
+    if getattr(core, "cells_digest", None) == _own_digest():
+        return None
+    return "the compiled core was built from other cells: install holdfast again"
 
 
 def _declaration(cell: Cell) -> tuple[object, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from holdfast.cells.core import PrintedCell
+from holdfast.cells.core import PrintedCell, digest_of
 from holdfast.cells.expression import Expression, constant, symbols_of
 from holdfast.cells.lstm import LSTM
 from holdfast.cells.modifiers import state_dropout
@@ -71,7 +71,12 @@ def cells_header(cells: Sequence[PrintedCell]) -> str:
     listed = ["#define HOLDFAST_CELLS(X)", *(f"  X({cell.index}, {cell.name})" for cell in cells)]
     width = max(map(len, listed))
     macro = [f"{line:{width}} \\" for line in listed[:-1]] + listed[-1:]
-    return "\n".join([_HEADER, *structs, *macro, _FOOTER])
+    digest = [
+        "",
+        "// Python computes the same one from its cells: a core that was built from others is not used.",
+        f'#define HOLDFAST_CELLS_DIGEST "{digest_of(cells)}"',
+    ]
+    return "\n".join([_HEADER, *structs, *macro, *digest, _FOOTER])
 
 
 def _entering() -> str:

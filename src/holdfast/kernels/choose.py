@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from torch.nn.utils.rnn import PackedSequence
+
 from holdfast.errors import BackendError, ConfigError
 from holdfast.kernels.interface import Backend, Request
 from holdfast.kernels.native import NativeBackend
@@ -83,17 +85,23 @@ def choose(request: Request, name: str = "auto") -> Backend:
 
 def explanation(request: Request, name: str = "auto") -> str:
     """One line on the chosen backend and one on each other: why it was not chosen."""
+    chosen: Backend | None = None
     try:
-        chosen: Backend | None = choose(request, name)
-        lines = [f"{chosen.name}: chosen ({chosen.summary})"] if chosen else []
+        chosen = choose(request, name)
+        lines = [f"{chosen.name}: chosen ({chosen.summary}{_repacking(request, chosen)})"]
     except BackendError as error:
-        chosen, lines = None, [str(error)]
+        lines = [str(error)]
     for backend in preferred(request):
         if backend is not chosen:
             reason = refusal(backend, request)
             why = f"refused: {reason}" if reason else "could run this call"
             lines.append(f"{backend.name}: {why}{_instead(reason, name, chosen)}")
     return "\n".join(lines)
+
+
+def _repacking(request: Request, chosen: Backend) -> str:
+    packed = isinstance(request.x, PackedSequence) and not isinstance(chosen, TorchBackend)
+    return "; the packed sequence is padded, run with its lengths, and packed again" if packed else ""
 
 
 def _instead(reason: str | None, name: str, chosen: Backend | None) -> str:

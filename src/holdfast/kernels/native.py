@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from holdfast.cells import Cell, modifiers
-from holdfast.cells.core import PRINTED, PrintedCell, printed_for
+from holdfast.cells.core import PrintedCell, printed_for, reason_against_core
 from holdfast.cells.registry import BUILT_IN
 from holdfast.errors import InputError
 from holdfast.kernels.interface import Forward, Gradients, Request, Upstream, Wanted, autocast_type
@@ -50,8 +50,9 @@ def _loaded() -> ModuleType | str:
         return "the compiled core is not built"
     except ImportError as error:
         return f"the compiled core does not load: {error}"
-    if core.cells != tuple(printed.name for printed in PRINTED):
-        return "the compiled core was built from other cells: install holdfast again"
+    reason = reason_against_core(core)
+    if reason is not None:
+        return reason
     _share_threads(core)
     return core
 
@@ -78,7 +79,7 @@ class NativeBackend:
 
     @property
     def summary(self) -> str:
-        """What the core is, which instructions it uses, and why those."""
+        """What the core is, which instructions it uses and why those, and how many threads it may use."""
         if isinstance(_core, str):
             return "holdfast's own C++ core"
         why = (
@@ -86,7 +87,9 @@ class NativeBackend:
             if os.environ.get("HOLDFAST_ISA")
             else "the best that this processor runs"
         )
-        return f"holdfast's own C++ core; instructions: {_core.level}, {why}"
+        threads = torch.get_num_threads()
+        several = "1 thread" if threads == 1 else f"up to {threads} threads"
+        return f"holdfast's own C++ core; instructions: {_core.level}, {why}; {several}"
 
     def available(self) -> str | None:
         return _core if isinstance(_core, str) else None
@@ -275,7 +278,7 @@ class _Call:
 
     def _new(self, *shape: int) -> Tensor:
         if prod(shape) * self.dtype.itemsize < _LEAST_BYTES:
-            return torch.empty(shape, dtype=self.dtype)
+            return torch.empty(shape, dtype=self.dtype, device="cpu")
         assert isinstance(_core, ModuleType)
         tensor: Tensor = _core.empty(shape, self.dtype == torch.float64)
         return tensor

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from functools import cache
 from types import ModuleType
 
-from holdfast.cells.core import PRINTED
+from holdfast.cells.core import reason_against_core
 from holdfast.errors import BackendError
 
 
@@ -28,6 +29,24 @@ def compiled_core() -> ModuleType:
         raise BackendError(
             f"prepared inference runs in the compiled core, which does not load: {error}"
         ) from error
-    if core.cells != tuple(printed.name for printed in PRINTED):
-        raise BackendError("the compiled core was built from other cells: install holdfast again")
+    reason = reason_against_core(core)
+    if reason is not None:
+        raise BackendError(reason)
     return core
+
+
+def release_memory() -> int:
+    """Give back to the system what the compiled core keeps for its next call.
+
+    It keeps the memory of the largest call so far, of training above all, since a training step that finds
+    its memory mapped is quicker. After this the next call maps it anew.
+
+    Returns:
+        How many bytes that were; 0 where the core is not in use.
+    """
+    core = sys.modules.get("holdfast._core")
+    if core is None:
+        return 0
+    _, kept = core.memory()
+    core.trim()
+    return int(kept)

@@ -9,12 +9,20 @@ import pickle
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from holdfast.cells import CELLS, Cell, Expression, get, named, sigmoid, tanh
 from holdfast.cells import modifiers as m
-from holdfast.cells.core import PRINTED, PrintedCell, printed_for, printed_twice
+from holdfast.cells.core import (
+    PRINTED,
+    PrintedCell,
+    digest_of,
+    printed_for,
+    printed_twice,
+    reason_against_core,
+)
 from holdfast.cells.expression import ordered
 from holdfast.errors import ConfigError
 
@@ -192,6 +200,44 @@ def test_what_a_change_hides_has_the_name_of_what_it_changes_in_a_call_without_i
     assert [printed.value_of(name, OWN) for name in printed.values] == ["c", "c", "o", "h", "h"]
     for seed, cell in enumerate(combinations(OWN, OF_THE_EQUATIONS)):
         check_step(printed, cell, seed)
+
+
+def otherwise(g: Expression, o: Expression, c: Expression) -> dict[str, Expression]:
+    """The same names, and h with a minus."""
+    new = tanh(g)
+    return named(c=new, o=sigmoid(o), h=tanh(o - new * c))
+
+
+def gates_exchanged(o: Expression, g: Expression, c: Expression) -> dict[str, Expression]:
+    """The same equations, and the row blocks of the weights in the other order."""
+    return own(g, o, c)
+
+
+def test_the_digest_tells_other_equations_names_and_orders_apart() -> None:
+    plain, full = printed_twice(OWN, 0)
+    (other, _), (again, _) = printed_twice(replace(OWN, function=otherwise), 0), printed_twice(OWN, 0)
+    (swapped, _) = printed_twice(replace(OWN, function=gates_exchanged, gates=("o", "g")), 0)
+    variants = [
+        (plain, full),
+        (full, plain),
+        (plain,),
+        (other, full),
+        (swapped, full),
+        (replace(plain, name="another"), full),
+        (replace(plain, values=("o", "c", "h")), full),
+        (plain, replace(full, scalars=full.scalars[::-1])),
+        (plain, replace(full, masks=full.masks[::-1])),
+        (plain, replace(full, taps={**full.taps, "h": full.taps["c"]})),
+        (plain, replace(full, variant=m.clip(plain.variant, 1.0))),
+    ]
+    assert len({digest_of(variant) for variant in variants}) == len(variants)
+    assert digest_of((again, full)) == digest_of((plain, full))
+
+
+def test_a_core_of_other_equations_is_told_by_its_digest() -> None:
+    assert reason_against_core(SimpleNamespace(cells_digest=digest_of(PRINTED))) is None
+    for core in (SimpleNamespace(cells_digest=digest_of(PRINTED[::-1])), SimpleNamespace()):
+        assert "install holdfast again" in str(reason_against_core(core))
 
 
 ANOTHER = "the core is built with holdfast's own cells; {} is another"

@@ -6,6 +6,7 @@ import importlib.util
 
 import pytest
 import torch
+from torch.nn.utils.rnn import pack_padded_sequence
 
 import holdfast
 from holdfast.errors import BackendError, ConfigError
@@ -57,6 +58,14 @@ def test_explain_names_the_chosen_backend_first_and_the_others_reasons() -> None
     chosen, *others = holdfast.explain(LSTM(4, 5, backend="reference"), X, lengths=[3, 1]).splitlines()
     assert chosen.startswith("reference: chosen")
     assert others[-1] == "torch: could run this call; backend='reference' was asked for"
+
+
+@pytest.mark.parametrize(("cell", "repacked"), [("peephole", True), ("lstm", False)])
+def test_explain_says_where_a_packed_sequence_is_repacked(cell: str, repacked: bool) -> None:
+    packed = pack_padded_sequence(X, torch.tensor([3, 1]))
+    backend = FIRST_OF_ALL_CELLS if repacked else "torch"
+    (chosen, *_) = holdfast.explain(LSTM(4, 5, cell=cell, backend=backend), packed).splitlines()
+    assert ("the packed sequence is padded, run with its lengths, and packed again)" in chosen) == repacked
 
 
 def test_explain_of_a_call_that_cannot_run_says_so() -> None:

@@ -22,6 +22,7 @@ from torch import Tensor
 import holdfast
 from holdfast import cells
 from holdfast.cells import get
+from holdfast.cells.core import PRINTED
 from holdfast.errors import BackendError, InputError
 from holdfast.kernels import Request, native
 from holdfast.kernels.interface import Forward, Upstream, Wanted
@@ -164,7 +165,9 @@ class TestWhereItIsMissing:
         assert native._loaded() == "the compiled core is not built"
 
     def test_a_core_of_other_cells(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setitem(sys.modules, "holdfast._core", SimpleNamespace(cells=("lstm", "other")))
+        names = tuple(printed.name for printed in PRINTED)
+        old = SimpleNamespace(cells=names, cells_digest="of other equations")
+        monkeypatch.setitem(sys.modules, "holdfast._core", old)
         reason = native._loaded()
         assert isinstance(reason, str)
         assert "install holdfast again" in reason
@@ -192,6 +195,8 @@ class TestWhatItSays:
         line = holdfast.explain(holdfast.LSTM(4, 5), torch.zeros(3, 2, 4)).splitlines()[0]
         assert line.startswith("native: chosen (")
         assert f"{_core.level}, the best that this processor runs" in line
+        threads = torch.get_num_threads()
+        assert line.endswith(f"; {'1 thread' if threads == 1 else f'up to {threads} threads'})")
         monkeypatch.setenv("HOLDFAST_ISA", _core.level)
         assert f"{_core.level}, which HOLDFAST_ISA asks for" in BACKEND.summary
 
@@ -488,6 +493,20 @@ gc.collect()
 print(torch.equal(output.sum(), total))
 """
         assert run_python(code) == "True"
+
+    @pytest.mark.parametrize("steps", [2, T], ids=["small", "large"])
+    def test_it_lies_on_the_cpu_whatever_the_default_device(self, steps: int) -> None:
+        request = request_of(sizes=(steps, B, I, H))
+        expected = run(request)
+        layer, x = holdfast.LSTM(I, H, backend="native"), request.data.clone().requires_grad_()
+        (wanted,) = torch.autograd.grad(layer(x)[0].sum(), x)
+        with torch.device("meta"):
+            made = native._Call(request)._new(steps, B, H)
+            assert made.is_cpu  # else an address of nothing would reach the core
+            found = BACKEND.forward(request, keep=True)
+            (d_x,) = torch.autograd.grad(layer(x)[0].sum(), x)
+        assert torch.equal(found.output, expected["output"])
+        assert torch.equal(d_x, wanted)
 
     def test_too_large_a_tensor_is_out_of_memory(self) -> None:
         with pytest.raises(MemoryError):
