@@ -68,9 +68,9 @@ def in_core(problem: Problem) -> Work:
     """The same step inside the core, counted there: no Python between two steps."""
     prepared, x = holdfast.prepare(make_layer(problem)), problem.x[0]
     return Work(
-        lambda: prepared.time_steps(x, 1),
+        lambda: prepared._core.time_steps(x, 1),
         None,
-        seconds=lambda count: float(prepared.time_steps(x, count)),
+        seconds=lambda count: float(prepared._core.time_steps(x, count)),
     )
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from holdfast.nn.lstm_cell import LSTMCell as LSTMCell
     from holdfast.notation import State as State
     from holdfast.runtime import prepare as prepare
+    from holdfast.runtime import release_memory as release_memory
     from holdfast.tasks import load as load
     from holdfast.tasks import train as train
     from holdfast.tasks.estimator import TextClassifier as TextClassifier
@@ -40,6 +41,7 @@ _HOMES = {
     "explain": "holdfast.kernels",
     "load": "holdfast.tasks",
     "prepare": "holdfast.runtime",
+    "release_memory": "holdfast.runtime",
     "train": "holdfast.tasks",
     "BackendError": "holdfast.errors",
     "ConfigError": "holdfast.errors",
@@ -71,6 +73,7 @@ __all__ = [
     "explain",
     "load",
     "prepare",
+    "release_memory",
     "train",
 ]
 

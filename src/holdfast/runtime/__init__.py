@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from holdfast.runtime.prepared import Prepared, prepare
+from holdfast.runtime.core import release_memory
+from holdfast.runtime.prepared import Prepared, prepare, prepare_arrays
 
-__all__ = ["Prepared", "prepare"]
+__all__ = ["Prepared", "prepare", "prepare_arrays", "release_memory"]

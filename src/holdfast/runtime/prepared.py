@@ -25,24 +25,13 @@ _IN_EVALUATION = {"clip", "expected_zoneout"}
 _CLASSES = {"float32": "Float32Prepared", "float64": "Float64Prepared"}
 
 
-def prepare(
-    layer: Any = None,
-    *,
-    cell: str | Cell = "lstm",
-    weights: Mapping[str, Any] | None = None,
-    residual: bool = False,
-) -> Prepared:
+def prepare(layer: Any) -> Prepared:
     """Pack the weights of a layer once, for inference with numpy arrays.
 
     Args:
         layer: a `holdfast.LSTM` or a `holdfast.LSTMCell`; what it computes in evaluation, whatever its mode:
             without dropout, zoneout as its expectation. Its weights are copied, so training it further
             changes nothing here.
-        cell: instead of a layer, with `weights`: the equations, by name or as a cell, whose modifiers may be
-            `clip` and `expected_zoneout` of `holdfast.cells.modifiers`.
-        weights: arrays by name as in `holdfast.notation` and in `state_dict`, float32 or float64; they say
-            how many layers and directions there are. `initial_h`, `initial_c` are what sequences start from.
-        residual: with `weights`: whether each layer after the first adds its input to its output.
 
     Returns:
         The prepared stack.
@@ -50,31 +39,46 @@ def prepare(
     Raises:
         BackendError: the compiled core is not built, or has no such cell: a layer with projection or layer
             normalisation, or a cell of your own.
-        ConfigError: neither or both of `layer` and `weights`, another kind of layer, a cell of training.
+        ConfigError: another kind of layer.
+        InputError: weights that are neither all float32 nor all float64.
+    """
+    return Prepared(stack_of_layer(layer))
+
+
+def prepare_arrays(cell: str | Cell, weights: Mapping[str, Any], *, residual: bool = False) -> Prepared:
+    """Pack weights that are arrays by name once, as `prepare` does those of a layer; torch is not needed.
+
+    Args:
+        cell: the equations, by name or as a cell, whose modifiers may be `clip` and `expected_zoneout` of
+            `holdfast.cells.modifiers`.
+        weights: arrays by name as in `holdfast.notation` and in `state_dict`, float32 or float64; they say
+            how many layers and directions there are. `initial_h`, `initial_c` are what sequences start from.
+        residual: whether each layer after the first adds its input to its output.
+
+    Returns:
+        The prepared stack.
+
+    Raises:
+        BackendError: as `prepare`.
+        ConfigError: no such cell, or one of training.
         InputError: weights that are missing, unknown, or of another shape or type.
 
     Example:
         >>> import numpy as np
         >>> draw = np.random.default_rng(0).standard_normal
         >>> weights = {"weight_ih_l0": draw((256, 32)), "weight_hh_l0": draw((256, 64))}
-        >>> prepared = prepare(weights={name: 0.1 * value for name, value in weights.items()})
+        >>> prepared = prepare_arrays("lstm", {name: 0.1 * value for name, value in weights.items()})
         >>> state = prepared.initial_state(batch=1)
         >>> for frame in np.zeros((10, 1, 32)):
         ...     output = prepared.step(frame, state)
         >>> output.shape, state.h.shape
         ((1, 64), (1, 1, 64))
     """
-    if (layer is None) == (weights is None):
-        raise ConfigError("prepare takes either a layer or weights= by name")
-    if weights is None:
-        if cell != "lstm" or residual:
-            raise ConfigError("the layer says its cell and residual: leave cell= and residual= out")
-        return Prepared(stack_of_layer(layer))
     return Prepared(stack_of_weights(cell, weights, residual))
 
 
 class Prepared:
-    """A stack of recurrent layers whose weights are packed; made by `prepare`.
+    """A stack of recurrent layers whose weights are packed; made by `prepare` and `prepare_arrays`.
 
     It never changes, and any number of threads may use it at once, each with a state of its own. Time comes
     first in all arrays, whatever the layer's `batch_first`: `x.swapaxes(0, 1)` of `[B, T, I]` costs nothing.
@@ -123,7 +127,8 @@ class Prepared:
     def step(self, x: Array, state: Sequence[Array], out: Array | None = None) -> Array:
         """Run one frame, on this thread.
 
-        With `out` it allocates nothing, and it never takes a lock.
+        It never takes a lock. With `out` it allocates nothing, but in the first step of a thread with so many
+        rows through more than two residual layers.
 
         Args:
             x: `[B, I]`, or `[I]` for one sequence; dense.
@@ -140,7 +145,8 @@ class Prepared:
                 with another one. Nothing has changed then.
         """
         if out is None:
-            out = np.empty((*np.shape(x)[:-1], self.hidden_size), self.dtype)
+            # Of what is no array the core says so.
+            out = np.empty((*getattr(x, "shape", ())[:-1], self.hidden_size), self.dtype)
         try:
             self._step(x, state, out)
         except ValueError as error:
@@ -163,7 +169,8 @@ class Prepared:
                 `initial_state`.
             lengths: `[B]` integers from 0 to T, as in `holdfast.LSTM`; None where every row has T steps.
             out: where the output goes, `[T, B, D*H]` (`[T, D*H]`), dense; None for a new array.
-            threads: the most that may work on it at once; None for as many as there are processors.
+            threads: the most that may work on it at once; None for as many as `OMP_NUM_THREADS` says, or
+                else for as many as there are processors.
 
         Returns:
             The output, zero from each row's length on; and new arrays with the state after each row's last
@@ -172,7 +179,7 @@ class Prepared:
         Raises:
             InputError: as `step`, and for lengths or threads that do not fit.
         """
-        x = np.asarray(x)
+        x = _as_array("x", x)
         single = x.ndim == 2
         if single:
             if lengths is not None:
@@ -180,7 +187,7 @@ class Prepared:
                     "got lengths for one sequence without a batch axis: cut the sequence instead"
                 )
             x = x[:, None]
-            state = None if state is None else [np.asarray(part)[:, None] for part in state]
+            state = None if state is None else self._with_a_row(state)
         if x.ndim != 3:
             raise InputError(f"x must have the shape [T, B, I] or [T, I], got {list(x.shape)}")
         if x.strides[2] != x.itemsize:
@@ -189,7 +196,7 @@ class Prepared:
             out = np.empty((*x.shape[:2], self.directions * self.hidden_size), self.dtype)
             given = out[:, 0] if single else out
         else:
-            given, out = out, np.asarray(out)[:, None] if single else out
+            given, out = out, _one_row("out", out) if single else out
         if state is None and self._initial is not None:
             state = self.initial_state(x.shape[1])
         shape = (self.num_layers * self.directions, x.shape[1], self.hidden_size)
@@ -200,26 +207,6 @@ class Prepared:
             raise error if isinstance(error, InputError) else InputError(str(error)) from None
         return given, self._named(tuple([part[:, 0] for part in parts]) if single else parts)
 
-    def time_steps(self, x: Array, count: int) -> float:
-        """How long `count` steps take inside the core, for benchmarks.
-
-        Args:
-            x: `[B, I]`, the same in each step; the state starts at zeros and is carried on.
-            count: how many steps.
-
-        Returns:
-            Seconds.
-
-        Raises:
-            ConfigError, InputError: as `step`.
-        """
-        if self.directions != 1:
-            self._refuse_step()
-        try:
-            return float(self._core.time_steps(x, count))
-        except ValueError as error:
-            raise InputError(str(error)) from None
-
     def __repr__(self) -> str:
         sizes = (
             f"{self.input_size}, {self.hidden_size}, layers {self.num_layers}, directions {self.directions}"
@@ -228,6 +215,16 @@ class Prepared:
 
     def _named(self, parts: States) -> States:
         return cast(States, cast(Any, State)(*parts)) if self.cell.states == State._fields else parts
+
+    def _with_a_row(self, state: Sequence[Array]) -> list[Array]:
+        """A state without a batch axis, with one."""
+        if not isinstance(state, tuple | list) or len(state) != len(self.cell.states):
+            got = len(state) if isinstance(state, tuple | list) else type(state).__name__
+            raise InputError(f"state must be a tuple of {len(self.cell.states)} arrays, got {got}")
+        return [
+            _one_row(f"{name} of state", _as_array(f"{name} of state", part))
+            for name, part in zip(self.cell.states, state, strict=True)
+        ]
 
     def _refuse_step(self, *_: object) -> None:
         raise ConfigError(
@@ -265,10 +262,26 @@ def _pack(core: Any, stack: Stack) -> Any:
     return made(printed.index, sizes, flat, printed.numbers_of(cell), stack.residual)
 
 
+def _as_array(name: str, given: Any) -> Array:
+    try:
+        return np.asarray(given)
+    except (TypeError, ValueError) as error:  # as of lists of uneven length
+        raise InputError(f"{name} must be an array: {error}") from None
+
+
+def _one_row(name: str, given: Any) -> Array:
+    """The array of one sequence, of two axes, with a batch axis of one row between them; not a copy."""
+    if not isinstance(given, np.ndarray):
+        raise InputError(f"{name} must be an array, got {type(given).__name__}")
+    if given.ndim != 2:
+        raise InputError(f"{name} must have two axes where x has the shape [T, I], got {list(given.shape)}")
+    return given[:, None]
+
+
 def _checked_lengths(lengths: Sequence[int] | Array | None) -> Array | None:
     if lengths is None:
         return None
-    array = np.asarray(lengths)
+    array = _as_array("lengths", lengths)
     if array.size and array.dtype.kind not in "iu":
         raise InputError(f"lengths must be integers, one for each row, got {array.dtype}")
     return np.ascontiguousarray(array, np.int64)
@@ -276,13 +289,16 @@ def _checked_lengths(lengths: Sequence[int] | Array | None) -> Array | None:
 
 def _checked_threads(threads: int | None) -> int:
     if threads is None:
-        return _processors()
+        return _default_threads()
     if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
         raise InputError(f"threads must be a positive integer, got {threads!r}")
     return min(threads, 1024)
 
 
-def _processors() -> int:
-    """Those that this process may use."""
+def _default_threads() -> int:
+    """What OMP_NUM_THREADS says, as in other numerical software; else the processors of this process."""
+    wished = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    if wished.isdecimal() and int(wished) > 0:
+        return min(int(wished), 1024)
     usable = getattr(os, "sched_getaffinity", None)
     return len(usable(0)) if usable else os.cpu_count() or 1

@@ -67,8 +67,9 @@ def stack_of_layer(layer: Any) -> Stack:
     cell = getattr(layer, "_evaluation_cell", None)
     if not isinstance(cell, Cell):
         raise ConfigError(
-            f"prepare takes a holdfast.LSTM or a holdfast.LSTMCell, or weights= by name; got {_kind(layer)}. "
-            "holdfast.LSTM.from_torch makes one of a torch.nn.LSTM"
+            f"prepare takes a holdfast.LSTM or a holdfast.LSTMCell, got {_kind(layer)}. "
+            "holdfast.LSTM.from_torch makes one of a torch.nn.LSTM; holdfast.runtime.prepare_arrays takes "
+            "arrays by name"
         )
     layers = layer.weights()
     places = [

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,8 @@ from holdfast.cells import modifiers
 from holdfast.cells.core import PRINTED
 from holdfast.cells.lstm import LSTM as LSTM_CELL
 from holdfast.errors import BackendError, ConfigError, InputError
-from holdfast.runtime import Prepared, prepare
+from holdfast.runtime import Prepared, prepare, prepare_arrays, release_memory
+from holdfast.runtime.core import compiled_core
 
 built = importlib.util.find_spec("holdfast._core") is not None
 needs_core = pytest.mark.skipif(not built, reason="the compiled core is not built")
@@ -229,9 +232,7 @@ def test_weights_by_name_are_those_of_the_layer() -> None:
     cell = modifiers.expected_zoneout(modifiers.clip(layer.cell, 0.5), 0.2, 0.1)
     weights = {name: value.numpy() for name, value in layer.state_dict().items()}
     x = np.random.default_rng(4).standard_normal((STEPS, 2, INPUTS), np.float32)
-    np.testing.assert_array_equal(
-        prepare(cell=cell, weights=weights).run(x)[0], prepare(layer.train()).run(x)[0]
-    )
+    np.testing.assert_array_equal(prepare_arrays(cell, weights).run(x)[0], prepare(layer.train()).run(x)[0])
 
 
 @needs_core
@@ -249,7 +250,8 @@ def test_weights_are_copied() -> None:
 
 @needs_core
 @pytest.mark.parametrize("batch", [1, 40])
-def test_threads_change_no_bit(batch: int) -> None:
+def test_threads_change_no_bit(batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     layer = holdfast.LSTM(64, 128, 2)
     x = np.random.default_rng(6).standard_normal((20, batch, 64), np.float32)
     prepared = prepare(layer)
@@ -384,6 +386,9 @@ def test_a_run_refuses_what_does_not_fit() -> None:
             {"out": out, "state": (out[1:3, :, :HIDDEN].copy(), out.reshape(-1)[:76].reshape(2, 2, 19))},
             "apart",
         ),
+        ({"state": 5}, "state must be a tuple of 2 arrays, got int"),
+        ({"x": [[1.0], [1.0, 2.0]]}, "x must be an array: "),
+        ({"lengths": [[1], [1, 2]]}, "lengths must be an array: "),
         ({"threads": 0}, "threads must be a positive integer, got 0"),
         ({"threads": True}, "threads must be a positive integer, got True"),
     ):
@@ -392,14 +397,48 @@ def test_a_run_refuses_what_does_not_fit() -> None:
 
 
 @needs_core
+def test_a_run_of_one_sequence_refuses_what_does_not_fit() -> None:
+    prepared = prepare(layer_of())
+    x, whole = zeros(STEPS, INPUTS), zeros(1, HIDDEN)
+    for arguments, message in (
+        ({"state": 5}, "state must be a tuple of 2 arrays, got int"),
+        ({"state": (whole,)}, "state must be a tuple of 2 arrays, got 1"),
+        ({"state": (0.0, 0.0)}, r"h of state must have two axes where x has the shape \[T, I\], got \[\]"),
+        ({"state": (whole, zeros(1, 1, HIDDEN))}, r"c of state must have two axes .*, got \[1, 1, 19\]"),
+        ({"state": (whole, [[1.0], [1.0, 2.0]])}, "c of state must be an array: "),
+        ({"out": 5}, "out must be an array, got int"),
+        ({"out": [[0.0] * HIDDEN] * STEPS}, "out must be an array, got list"),
+        ({"out": zeros(STEPS, 1, HIDDEN)}, r"out must have two axes .*, got \[6, 1, 19\]"),
+    ):
+        with pytest.raises(InputError, match=message):
+            prepared.run(x, **arguments)
+    with pytest.raises(InputError, match="x must be an array of float32, got list"):
+        prepared.step([[1.0], [1.0, 2.0]], prepared.initial_state())
+
+
+@needs_core
+@pytest.mark.parametrize(
+    ("wish", "threads"), [("3", 3), ("2,1", 2), (" 1 ", 1), ("", None), ("0", None), ("many", None)]
+)
+def test_a_run_takes_the_threads_that_the_environment_says(
+    wish: str, threads: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", wish)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(7)), raising=False)
+    prepared, given = prepare(layer_of()), []
+    monkeypatch.setattr(
+        prepared, "_core", SimpleNamespace(run=lambda *arguments: given.append(arguments[-1]))
+    )
+    prepared.run(zeros(STEPS, INPUTS))
+    prepared.run(zeros(STEPS, INPUTS), threads=5)
+    assert given == [threads or 7, 5]
+
+
+@needs_core
 def test_a_bidirectional_stack_refuses_to_step() -> None:
     prepared = prepare(layer_of(bidirectional=True))
-    for call in (
-        lambda: prepared.step(zeros(1, INPUTS), prepared.initial_state(1)),
-        lambda: prepared.time_steps(zeros(1, INPUTS), 1),
-    ):
-        with pytest.raises(ConfigError, match="the stack is bidirectional: give whole sequences to run"):
-            call()
+    with pytest.raises(ConfigError, match="the stack is bidirectional: give whole sequences to run"):
+        prepared.step(zeros(1, INPUTS), prepared.initial_state(1))
 
 
 @needs_core
@@ -420,9 +459,7 @@ def test_what_the_core_lacks_is_refused(options: dict[str, Any], message: str) -
 def test_what_is_no_stack_is_refused() -> None:
     weights = {name: value.numpy() for name, value in layer_of().state_dict().items()}
     for call, error, message in (
-        (prepare, ConfigError, "either a layer or weights="),
-        (lambda: prepare(layer_of(), weights=weights), ConfigError, "either a layer or weights="),
-        (lambda: prepare(layer_of(), residual=True), ConfigError, "the layer says its cell"),
+        (lambda: prepare("lstm"), ConfigError, r"got a builtins\.str.*prepare_arrays takes arrays by name"),
         (lambda: prepare(torch.nn.LSTM(2, 3)), ConfigError, "holdfast.LSTM.from_torch makes one"),
         (
             lambda: prepare(layer_of().bfloat16()),
@@ -430,31 +467,31 @@ def test_what_is_no_stack_is_refused() -> None:
             "weight_ih_l0 is bfloat16; prepared weights are",
         ),
         (
-            lambda: prepare(weights={}),
+            lambda: prepare_arrays("lstm", {}),
             InputError,
             "weights must have weight_ih_l0 and weight_hh_l0, got none",
         ),
         (
-            lambda: prepare(weights={**weights, "weight_ih_l1": weights["weight_ih_l0"]}),
+            lambda: prepare_arrays("lstm", {**weights, "weight_ih_l1": weights["weight_ih_l0"]}),
             InputError,
             "with 2 layers and 1 directions: missing bias_hh_l1, bias_ih_l1, weight_hh_l1; unknown none",
         ),
         (
-            lambda: prepare(cell="coupled", weights=weights),
+            lambda: prepare_arrays("coupled", weights),
             InputError,
             r"weight_ih_l0 must be float32 of shape \[57, 5\], got float32 of shape \[76, 5\]",
         ),
         (
-            lambda: prepare(weights={**weights, "bias_ih_l0": weights["bias_ih_l0"].astype(float)}),
+            lambda: prepare_arrays("lstm", {**weights, "bias_ih_l0": weights["bias_ih_l0"].astype(float)}),
             InputError,
             r"bias_ih_l0 must be float32 of shape \[76\], got float64 of shape \[76\]",
         ),
         (
-            lambda: prepare(cell=modifiers.cell_dropout(LSTM_CELL, 0.5), weights=weights),
+            lambda: prepare_arrays(modifiers.cell_dropout(LSTM_CELL, 0.5), weights),
             ConfigError,
             "a cell with cell_dropout, which is for training",
         ),
-        (lambda: prepare(cell="lsmt", weights=weights), ConfigError, "Did you mean 'lstm'"),
+        (lambda: prepare_arrays("lsmt", weights), ConfigError, "Did you mean 'lstm'"),
     ):
         with pytest.raises(error, match=message):
             call()
@@ -471,7 +508,7 @@ def test_it_says_what_it_is() -> None:
         2,
         1,
     )
-    assert prepared.time_steps(zeros(2, INPUTS), 10) > 0
+    assert prepared._core.time_steps(zeros(2, INPUTS), 10) > 0  # for the benchmarks
 
 
 def run_python(code: str) -> str:
@@ -489,8 +526,9 @@ def test_prepared_inference_runs_where_torch_is_not_installed() -> None:
     code = """
 import sys
 sys.modules["torch"] = None
-import numpy as np, holdfast
-prepared = holdfast.prepare(cell="rnn", weights={"weight_ih_l0": np.eye(2), "weight_hh_l0": np.eye(2)})
+import numpy as np
+from holdfast.runtime import prepare_arrays
+prepared = prepare_arrays("rnn", {"weight_ih_l0": np.eye(2), "weight_hh_l0": np.eye(2)})
 print(prepared.run(np.ones((3, 1, 2)))[0].shape)
 """
     assert run_python(code) == "(3, 1, 2)"
@@ -500,10 +538,32 @@ def test_without_the_compiled_core_it_says_so() -> None:
     code = """
 import sys
 sys.modules["holdfast._core"] = None
-import numpy as np, holdfast
+import numpy as np, holdfast, holdfast.runtime
 try:
-    holdfast.prepare(weights={"weight_ih_l0": np.zeros((4, 1)), "weight_hh_l0": np.zeros((4, 1))})
+    weights = {"weight_ih_l0": np.zeros((4, 1)), "weight_hh_l0": np.zeros((4, 1))}
+    holdfast.runtime.prepare_arrays("lstm", weights)
 except holdfast.BackendError as error:
     print(error)
 """
     assert "the compiled core, which is not built here: `holdfast doctor` says how" in run_python(code)
+    assert (
+        run_python("import sys, holdfast; print(holdfast.release_memory(), 'holdfast._core' in sys.modules)")
+        == "0 False"
+    )
+
+
+def test_a_core_of_other_equations_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled_core.cache_clear()
+    monkeypatch.setitem(sys.modules, "holdfast._core", SimpleNamespace(cells_digest="of other equations"))
+    with pytest.raises(BackendError, match="built from other cells: install holdfast again"):
+        compiled_core()
+
+
+@needs_core
+def test_the_memory_that_is_kept_can_be_released() -> None:
+    layer = holdfast.LSTM(64, 128, backend="native")
+    layer(torch.randn(100, 32, 64))[0].sum().backward()
+    gc.collect()
+    assert release_memory() > 2**20
+    assert release_memory() == 0
+    assert layer(torch.randn(100, 32, 64))[0].isfinite().all()
