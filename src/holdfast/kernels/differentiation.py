@@ -1,8 +1,9 @@
 """Autograd around the opaque operators: one backward pass is one operator.
 
-It is said twice. To compilers by `register_autograd`, so that they see the operators alone; in eager mode by
-autograd functions of the form that `torch.func` takes apart. There, differentiating the backward pass re-runs
-the reference, which is made of torch's own operations, and vmap over samples or weights loops.
+It is said three times. To compilers by `register_autograd`, so that they see the operators alone. In eager
+mode by autograd functions of the form that `torch.func` takes apart: there, differentiating the backward pass
+re-runs the reference, which is made of torch's own operations, and vmap over samples or weights loops. And
+where nothing but autograd looks, by `EagerRecurrence`, which calls the backend without any operator between.
 """
 
 from __future__ import annotations
@@ -69,7 +70,8 @@ def _gradients(plan: Plan, found: Sequence[Tensor], wanted: Wanted) -> dict[str,
 def watched(tensors: Sequence[Tensor]) -> bool:
     """Whether something besides autograd looks at a call, so that the operators must be called as such.
 
-    A compiler, a transform, forward-mode autograd, a mode, a profiler, or a tensor that is more than its numbers.
+    A compiler, a transform, forward-mode autograd, a mode, a profiler, or a tensor that is more than its
+    numbers.
     """
     return (
         torch.compiler.is_compiling()

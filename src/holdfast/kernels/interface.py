@@ -203,7 +203,8 @@ class Wanted(NamedTuple):
 class Backend(Protocol):
     """One implementation of the recurrence.
 
-    Forward and backward are called inside the opaque operators of `operators.py`, without autograd.
+    Forward and backward are called without autograd: inside the opaque operators of `operators.py`, or past
+    them where nothing but autograd looks at a call.
 
     Attributes:
         name: what `backend=` calls it.

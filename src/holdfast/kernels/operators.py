@@ -69,7 +69,7 @@ _ARGUMENTS = (
 
 
 def tensors_of(request: Request) -> list[Sequence[Tensor]]:
-    """Those of a padded request, kind by kind."""
+    """Those of a request whose x is a tensor, kind by kind."""
     names = weight_names(request.cell, len(request.weights[0][0]))
     return [
         [request.data],
@@ -83,7 +83,7 @@ def tensors_of(request: Request) -> list[Sequence[Tensor]]:
 def planned(
     request: Request, kinds: Sequence[Sequence[Tensor]], backend: str, *, keep: bool, trace: bool
 ) -> Plan:
-    """What of a padded request is not a tensor; `kinds` are those that are."""
+    """What else there is to a request than its tensors, which are `kinds`."""
     return Plan(
         request.cell.spec,
         backend,
