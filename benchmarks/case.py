@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ours import OURS
 from problem import Arrays, Problem, Side, Work
-from records import Row, row
+from records import Row, failed_row, row
 from same_numbers import computed, differences
 from timing import time_in_turn
 
@@ -23,10 +23,10 @@ class Entry(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """The rows of a case, and the peers that failed or computed something else."""
+    """The rows of a case, and those of the peers that failed or computed something else."""
 
     rows: list[Row]
-    failures: list[str]
+    failures: list[Row]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Case:
     def measure(self, seconds: float) -> Measured:
         """What cannot run here or computes other numbers is named on the standard error and left out."""
         ready: list[tuple[Entry, Work]] = []
-        failures: list[str] = []
+        failures: list[Row] = []
         references: dict[int, Arrays] = {}
         for entry in self.entries():
             reason = unavailable(entry)
@@ -52,8 +52,9 @@ class Case:
             except Exception as error:  # one peer's failure must not lose what the others measure
                 if entry.side.name in OURS:
                     raise
-                failures.append(f"{self.name}, {entry.side.name}: {type(error).__name__}: {error}")
-                _say(f"{entry.side.name} is NOT TIMED: {type(error).__name__}: {error}")
+                reason = f"{type(error).__name__}: {error}"
+                failures.append(failed_row(self.group, self.name, entry.side, entry.problem, reason))
+                _say(f"{entry.side.name} is NOT TIMED: {reason}")
                 continue
             ready.append((entry, work))
         return Measured(self._timed(ready, seconds), failures)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,16 +59,21 @@ def machine(records: Records) -> Iterator[str]:
             {f"{row['side']} {row['version']}" for row in own if row["version"] != row["holdfast"]}
         )
         where = sorted({threads_of(row) for row in own})
-        yield f"{'; '.join(where)}; float32; {max(row['date'] for row in own)}; {', '.join(versions)}."
+        commits = sorted({row.get("commit") or "unknown" for row in own})
+        parts = [f"Commit {', '.join(commits)}", *where, "float32", max(row["date"] for row in own)]
+        yield f"{'; '.join([*parts, ', '.join(versions)])}."
 
 
 def medians(records: Records, group: str, unit: str) -> Iterator[str]:
-    """One line a side, one column a case; the smallest number of each column is bold."""
+    """One line a side, one column a case; the smallest number of each column is bold, who failed is named."""
     scale = 1000 if unit == "us" else 1
     columns: dict[str, dict[str, float]] = {}
-    for row in records.rows(group):
+    for row in [*records.rows(group), *records.failed(group)]:
         name = f"{row['case'].removeprefix('lengths ')}" if group == "lengths" else str(shape_of(row))
-        columns.setdefault(name, {})[row["side"]] = scale * float(row["value"])
+        value = scale * float(row["value"]) if row["value"] else math.inf
+        column = columns.setdefault(name, {})
+        if row["side"] not in column or row["value"]:
+            column[row["side"]] = value
     sides = dict.fromkeys(side for column in columns.values() for side in column)
     yield f"| {group}, {unit} | {' | '.join(columns)} |"
     yield "|---|" + "---:|" * len(columns)
@@ -108,6 +114,8 @@ def share_of_product(records: Records) -> Iterator[str]:
 def _cell(column: dict[str, float], side: str) -> str:
     if side not in column:
         return ""
+    if math.isinf(column[side]):
+        return "failed"
     text = f"{column[side]:.3g}" if column[side] < 100 else f"{column[side]:.0f}"
     return f"**{text}**" if column[side] == min(column.values()) else text
 

@@ -10,11 +10,12 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
 from case import Measured
-from records import Records, Row, processor
+from records import Records, Row, commit, processor
 from registry import GROUPS, SIZES, Measurable
 from report import publish
 from targets import shape_of, table
@@ -47,18 +48,28 @@ def lines(rows: list[Row]) -> str:
     return "\n".join(text)
 
 
-def measure_group(name: str, size: str, seconds: float, records: Records, resume: bool) -> list[str]:
+def reason_against_resuming(records: Records, groups: Iterable[str]) -> str | None:
+    """Why cases that are still to be measured do not belong beside those that are; None where they do."""
+    for name in groups:
+        others = sorted(records.commits(name) - {commit()})
+        if others:
+            theirs = ", ".join(other or "unknown" for other in others)
+            return f"{records.path(name)} has rows of commit {theirs}, and this is {commit() or 'unknown'}"
+    return None
+
+
+def measure_group(name: str, size: str, seconds: float, records: Records, resume: bool) -> list[Row]:
     """Every case of a group; what failed."""
     done = {case for case, _ in records.cases(name)} if resume else set()
     if not done:
         records.start(name)
-    failures = []
+    failures: list[Row] = []
     for case in GROUPS[name](size):
         if case.name in done:
             print(f"{case.name}: measured before", flush=True)
             continue
         measured = measure_case(case, seconds)
-        records.add(name, measured.rows)
+        records.add(name, [*measured.rows, *measured.failures])
         failures += measured.failures
     return failures
 
@@ -77,7 +88,11 @@ def options() -> argparse.Namespace:
     for name, meaning in (("tiny", "only to see that it runs"), ("full", "every shape and peer; an hour")):
         size.add_argument(f"--{name}", action="store_const", const=name, dest="size", help=meaning)
     parser.add_argument("--only", nargs="+", choices=GROUPS, default=list(GROUPS), metavar="GROUP")
-    parser.add_argument("--resume", action="store_true", help="leave out the cases that are in the CSV files")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="leave out the cases that are in the CSV files, measured at this commit",
+    )
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--seconds", type=float, help="time for each side of a case; 0.5, in a full run 2")
     parser.add_argument("--results", type=Path, help="folder of the CSV files; benchmarks/results/SIZE")
@@ -92,20 +107,25 @@ def options() -> argparse.Namespace:
 
 def main() -> int:
     given = options()
+    records = Records(given.results or RESULTS / given.size)
+    reason = reason_against_resuming(records, given.only) if given.resume else None
+    if reason is not None:
+        print(f"cannot resume: {reason}. Measure anew, without --resume", file=sys.stderr)
+        return 1
     if not given.skip_contract and not contract_holds():
         print("the contract tests fail: nothing is measured", file=sys.stderr)
         return 1
     limit_threads(given.threads)
-    records = Records(given.results or RESULTS / given.size)
-    failures = []
+    failures: list[Row] = []
     for name in given.only:
         failures += measure_group(name, given.size, given.seconds, records, given.resume)
-    print(f"\n{processor()}, {given.threads} threads; written to {records.folder}\n")
+    machine = f"{processor()}, {given.threads} threads, commit {commit() or 'unknown'}"
+    print(f"\n{machine}; written to {records.folder}\n")
     print("\n".join(table(records)))
     if given.size == "full" and given.results is None:
         publish(records)
     for failure in failures:
-        print(f"NOT TIMED: {failure}", file=sys.stderr)
+        print(f"NOT TIMED: {failure['case']}, {failure['side']}: {failure['detail']}", file=sys.stderr)
     return 1 if failures else 0
 
 

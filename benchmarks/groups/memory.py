@@ -19,7 +19,7 @@ import peers
 import torch
 from case import Measured
 from problem import Shape, make
-from records import row
+from records import failed_row, row
 from timing import Times
 
 SHAPES = {
@@ -53,13 +53,17 @@ class Memory:
         return f"memory {self.shape}"
 
     def measure(self, seconds: float) -> Measured:
+        problem = make(self.shape, "training")
         if not Path("/proc/self/status").is_file():
-            return Measured([], [f"{self.name}: only measured where there is /proc"])
+            reason = "only measured where there is /proc"
+            return Measured(
+                [], [failed_row(self.group, self.name, side, problem, reason) for side in SIDES.values()]
+            )
         found: dict[str, list[float]] = {name: [] for name in SIDES}
         for _ in range(self.runs):
             for name in SIDES:
                 found[name].append(self._in_a_process(name))
-        problem, first = make(self.shape, "training"), median(next(iter(found.values())))
+        first = median(next(iter(found.values())))
         rows = []
         for name, values in found.items():
             times = Times(median(values), min(values), max(values), len(values))

@@ -116,8 +116,10 @@ def test_a_side_that_computes_something_else_or_fails_is_named_and_not_timed() -
     measured = case.measure(0.0)
     assert [row["side"] for row in measured.rows] == [ours.LAYER.name, peers.TORCH.name]
     wrong, broken = measured.failures
-    assert "output: off by 1.0e-03" in wrong
-    assert "cannot open libfast.so" in broken
+    assert [failed["side"] for failed in measured.failures] == ["wrong", "broken"]
+    assert "output: off by 1.0e-03" in wrong["detail"]
+    assert broken["detail"] == "RuntimeError: cannot open libfast.so"
+    assert not broken["value"]
 
 
 def test_differences_see_what_is_missing_misshapen_or_nan() -> None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
 import ours
 import peers
 import pytest
+import records as records_module
 import run
 from case import Measured
-from made_up import add
+from made_up import add, side
 from picture import draw
-from problem import Shape
-from records import COLUMNS, Records
+from problem import Problem, Shape
+from records import COLUMNS, Records, commit, failed_row
 from report import BEGIN, END, publish, report
 
 
@@ -25,14 +27,18 @@ class Counted:
 
     def measure(self, seconds: float) -> Measured:
         self.times += 1
-        return Measured(add(self._elsewhere, "g", self.name, Shape(1, 2, 3, 4), {"a": 1.5}, ratio=1.0), ["x"])
+        shape = Shape(1, 2, 3, 4)
+        failed = failed_row("g", self.name, side("b"), Problem(shape, "training"), "it has\nno wheels")
+        return Measured(add(self._elsewhere, "g", self.name, shape, {"a": 1.5}, ratio=1.0), [failed])
 
 
 def test_a_stopped_group_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     records = Records(tmp_path / "results")
     first, second = (Counted(name, Records(tmp_path / "elsewhere")) for name in ("first", "second"))
     monkeypatch.setitem(run.GROUPS, "g", lambda _size: [first])
-    assert run.measure_group("g", "tiny", 0.0, records, resume=True) == ["x"]
+    (failed,) = run.measure_group("g", "tiny", 0.0, records, resume=True)
+    assert (failed["case"], failed["side"], failed["detail"]) == ("first", "b", "it has no wheels")
+    assert records.failed("g") == [failed]
     monkeypatch.setitem(run.GROUPS, "g", lambda _size: [first, second])
     run.measure_group("g", "tiny", 0.0, records, resume=True)
     assert (first.times, second.times) == (1, 1)
@@ -41,6 +47,49 @@ def test_a_stopped_group_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytes
     assert (first.times, second.times) == (2, 2)
     assert [row["case"] for row in records.rows("g")] == ["first", "second"]
     assert records.path("g").read_text().splitlines()[0] == ",".join(COLUMNS)
+
+
+def test_a_run_goes_on_at_the_same_commit_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records, shape = Records(tmp_path), Shape(1, 2, 3, 4)
+    assert run.reason_against_resuming(records, ["step", "memory"]) is None
+    add(records, "step", "s", shape, {"a": 1.5})
+    assert {row["commit"] for row in records.rows("step")} == {commit()}
+    assert run.reason_against_resuming(records, ["step", "memory"]) is None
+    monkeypatch.setattr(run, "commit", lambda: "0123456789ab")
+    assert run.reason_against_resuming(records, ["memory"]) is None
+    arguments = ["--tiny", "--resume", "--only", "step", "--skip-contract", "--results", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["run.py", *arguments])
+    assert run.main() == 1
+    said = capsys.readouterr().err
+    assert f"step.csv has rows of commit {commit() or 'unknown'}, and this is 0123456789ab" in said
+
+
+def test_the_commit_is_marked_where_the_code_was_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def git(*arguments: str) -> None:
+        author = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        subprocess.run(["git", *author, *arguments], cwd=tmp_path, check=True, capture_output=True)
+
+    monkeypatch.setattr(records_module, "ROOT", tmp_path)
+    found = commit.__wrapped__
+    assert found() == ""
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "code.py").write_text("1")
+    (tmp_path / "README.md").write_text("1")
+    git("init")
+    git("add", ".")
+    git("commit", "-m", "first")
+    clean = found()
+    assert len(clean) == 12
+    (tmp_path / "README.md").write_text("2")
+    (tmp_path / "benchmarks" / "results").mkdir(parents=True)
+    (tmp_path / "benchmarks" / "results" / "step.csv").write_text("2")
+    assert found() == clean
+    (tmp_path / "src" / "code.py").write_text("2")
+    assert found() == f"{clean}-dirty"
 
 
 def test_the_command_runs_a_group(
@@ -83,6 +132,18 @@ def test_the_report_shows_the_medians(measured: Records) -> None:
     assert f"| {peers.TORCH.name} | 4 |" in text
     assert "| peephole | 2.2 | 2 | 1.10 | 33 |  | 15.0 |" in text
     assert "| 100 16 64 128 | 75 % |  |" in text
+    assert f"Commit {commit() or 'unknown'}; " in text
+
+
+def test_the_report_names_who_failed(measured: Records) -> None:
+    problem = Problem(Shape(100, 16, 64, 128), "forward")
+    for peer in (peers.JAX, peers.LOOP):
+        measured.add("forward", [failed_row("forward", "forward 100 16 64 128", peer, problem, "no")])
+    text = "\n".join(report(measured))
+    assert f"| {peers.JAX.name} | failed |" in text
+    assert f"| {peers.LOOP.name} | 32 |" in text
+    assert text.count(f"x at 100 16 64 128; not timed: {peers.JAX.name} (1), {peers.LOOP.name} (1) |") == 1
+    assert f"not measured; not timed: {peers.JAX.name} (1)" in text
 
 
 def test_publishing_replaces_only_what_stands_between_the_marks(measured: Records, tmp_path: Path) -> None:
