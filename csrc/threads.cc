@@ -185,6 +185,7 @@ struct Worker {
 Worker workers[kMostWorkers];  // 0 stands for the calling thread
 std::atomic<bool> taken{false};
 std::atomic<int> started{1};
+std::atomic<int> largest_team{1};  // how many places threads have written to, whoever started them
 int processors_here = 1;  // as of when the last worker was started
 void (*current_work)(void*, int);
 void* current_context;
@@ -273,10 +274,11 @@ void take_part_for_once(int worker) {
 // A forked child has only the thread that forked.
 void forget_workers() {
   forget_openmp();
-  const int count = started.load(std::memory_order_relaxed);
+  const int count = std::max(started.load(std::memory_order_relaxed), largest_team.load(std::memory_order_relaxed));
   for (int worker = 0; worker < count; ++worker) new (&workers[worker]) Worker;
   this_worker = 0;
   started.store(1, std::memory_order_relaxed);
+  largest_team.store(1, std::memory_order_relaxed);
   forget_sleepers();
   taken.store(false, std::memory_order_relaxed);
 }
@@ -327,6 +329,7 @@ Team::Team(int wanted, int available) : size_(1) {
     size_ = start_workers(wanted);
   }
   crowded.store(size_ > processors_here, std::memory_order_relaxed);
+  largest_team.store(std::max(size_, largest_team.load(std::memory_order_relaxed)), std::memory_order_relaxed);
   if (size_ == 1) taken.store(false, std::memory_order_release);
 }
 
