@@ -27,7 +27,7 @@ Array = NDArray[np.float64]
 PREDICTION_BATCH = 128
 PREDICTION_TOKENS = 32_768
 ROWS_NAMED = 8
-FAST_BACKEND = "torch: chosen"
+FAST_BACKEND = "native: chosen"
 
 
 class Encoded(NamedTuple):
