@@ -145,7 +145,8 @@ def _backends() -> list[Finding]:
     try:
         from holdfast.kernels import backends
     except ModuleNotFoundError as error:
-        return [Finding("backends", "missing", f"none runs without {error.name}")]
+        package = (error.name or "torch").partition(".")[0]
+        return [Finding("backends", "missing", f"none runs without {package}")]
     return [
         Finding(status.name, "ok" if status.available else "missing", status.reason) for status in backends()
     ]

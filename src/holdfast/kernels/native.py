@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -49,7 +50,9 @@ def _loaded() -> ModuleType | str:
     except ModuleNotFoundError:
         return "the compiled core is not built"
     except ImportError as error:
-        return f"the compiled core does not load: {error}"
+        problem = f"the compiled core does not load: {error}"
+        warnings.warn(f"{problem}; slower backends run in its place", RuntimeWarning, stacklevel=2)
+        return problem
     reason = reason_against_core(core)
     if reason is not None:
         return reason

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from holdfast.cells import CELLS, Cell, Expression, get, named, sigmoid, tanh
+from holdfast.cells import Cell, Expression, get, named, sigmoid, tanh
 from holdfast.cells import modifiers as m
 from holdfast.cells.core import (
     PRINTED,
@@ -24,6 +24,7 @@ from holdfast.cells.core import (
     reason_against_core,
 )
 from holdfast.cells.expression import ordered
+from holdfast.cells.registry import BUILT_IN
 from holdfast.errors import ConfigError
 
 Change = Callable[[Cell], Cell]
@@ -169,7 +170,7 @@ def test_neutral_numbers_make_the_full_variant_the_plain_one(plain: PrintedCell,
 
 def test_the_cells_that_read_other_units_only_through_weight_hh_are_printed() -> None:
     assert [printed.name for printed in PLAIN] == [
-        name for name in CELLS if name not in {"layernorm", "full_gate_recurrence"}
+        cell.name for cell in BUILT_IN if cell.name not in {"layernorm", "full_gate_recurrence"}
     ]
     assert [printed.name for printed in FULL] == [f"{printed.name}_full" for printed in PLAIN]
     assert [printed.index for printed in PRINTED] == list(range(len(PRINTED)))

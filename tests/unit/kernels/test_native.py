@@ -142,7 +142,13 @@ class TestWhatItRefuses:
         assert "normalise" in reason_against(holdfast.LSTM(4, 5, cell="layernorm"), self.x)
         assert "weight_gates" in reason_against(holdfast.LSTM(4, 5, cell="full_gate_recurrence"), self.x)
 
-    def test_cells_of_others(self) -> None:
+    def test_cells_of_others(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delitem(
+            cells.CELLS, "leaking", raising=False
+        )  # what is not there now is not there afterwards
+        monkeypatch.setitem(cells.CELLS, "leaking", cells.get("lstm"))
+        del cells.CELLS["leaking"]
+
         @holdfast.cell
         def leaking(g: Any, c: Any, rate: Any = 0.9) -> Any:
             g = cells.tanh(g)
@@ -174,12 +180,19 @@ class TestWhereItIsMissing:
 
     @needs_core
     def test_a_core_that_does_not_load(self) -> None:
-        code = "from holdfast.kernels import backends; print(backends()[0])"
+        code = """
+import warnings
+with warnings.catch_warnings(record=True) as said:
+    warnings.simplefilter("always")
+    from holdfast.kernels import backends
+print(backends()[0], [str(one.message) for one in said if one.category is RuntimeWarning])
+"""
         found = run_python(code, HOLDFAST_ISA="x86-64-v9")
         assert found.startswith(
             "BackendStatus(name='native', available=False, reason='the compiled core does not"
         )
-        assert "x86-64-v9" in found
+        assert found.count("x86-64-v9") == 2
+        assert "slower backends run in its place" in found
 
     def test_without_it_the_others_run_and_explain_says_why(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(native, "_core", "the compiled core is not built")
