@@ -8,8 +8,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <atomic>
+
 namespace {
-int least_processors = 0;
+std::atomic<int> least_processors{0};
 }
 
 // In place of the C library's.
