@@ -17,8 +17,8 @@ inline void check_failed(const char* file, int line, const char* condition) {
   if (++failures <= 20) std::printf("%s:%d: %s does not hold\n", file, line, condition);
 }
 
-// qemu-user crashes where a program that has threads forks.
-inline bool can_fork() { return std::getenv("HOLDFAST_NO_FORK") == nullptr; }
+// Whether qemu-user runs the program: it is slow, and crashes where a program that has threads forks.
+inline bool emulated() { return std::getenv("HOLDFAST_EMULATED") != nullptr; }
 
 // Whether `work` passes its checks in a forked child, in a minute at most.
 template <class Work>

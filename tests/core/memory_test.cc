@@ -194,7 +194,7 @@ int main() {
   no_more_is_held_than_was_in_use_at_once();
   what_is_too_much_is_refused();
   blocks_may_come_from_and_go_to_any_thread();
-  if (can_fork()) {
+  if (!emulated()) {
     a_child_that_is_forked_meanwhile_can_take_and_give();
     a_block_is_given_back_once();
   }

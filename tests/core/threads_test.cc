@@ -265,7 +265,7 @@ int main() {
   workers_that_are_late_are_waited_for();
   a_team_within_a_team_is_its_caller_alone();
   threads_may_call_at_once();
-  if (can_fork()) {
+  if (!emulated()) {
     a_child_has_workers_of_its_own();
     a_child_is_forked_while_a_team_works();
   }
