@@ -15,6 +15,9 @@
 #include <arm_neon.h>
 #endif
 
+// GCC keeps an array in registers from loop to loop only where it unrolls the loops over the array early.
+#define HOLDFAST_UNROLL _Pragma("GCC unroll 8")
+
 namespace holdfast {
 namespace HOLDFAST_LEVEL {
 
