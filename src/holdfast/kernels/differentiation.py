@@ -8,7 +8,7 @@ where nothing but autograd looks, by `EagerRecurrence`, which calls the backend 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -33,7 +33,7 @@ from holdfast.kernels.stack import Stack
 
 Tensors = tuple[Tensor, ...]
 _PLAIN_TENSORS = frozenset({Tensor, torch.nn.Parameter})
-_PLAIN = 5  # so many arguments of the operators come before their tensors
+_PLAIN = 6  # so many arguments of the operators come before their tensors
 
 
 def _of_plan(plan: Plan, tensors: Sequence[Any]) -> dict[str, list[Any]]:
@@ -47,7 +47,12 @@ def _arguments(plan: Plan, tensors: Sequence[Tensor]) -> list[Any]:
     kinds = _of_plan(plan, tensors)
     single = [kinds[kind][0] if kinds[kind] else None for kind in KINDS[:4]]
     lists = [kinds[kind] for kind in KINDS[4:]]
-    return [plan.cell, plan.backend, plan.layers, plan.directions, plan.residual, *single, *lists]
+    plain = [plan.cell, plan.backend, plan.layers, plan.directions, plan.residual, plan.recompute]
+    return [*plain, *single, *lists]
+
+
+def _request_of(plan: Plan, tensors: Mapping[str, Sequence[Tensor]]) -> Request:
+    return rebuilt(plan.cell, plan.layers, plan.directions, plan.residual, plan.recompute, tensors)
 
 
 def _reaching(plan: Plan, upstream: Sequence[Tensor | None]) -> list[Tensor | None]:
@@ -98,14 +103,26 @@ def forward(plan: Plan, tensors: Sequence[Tensor]) -> list[Tensor]:
 
 def _setup_operator(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
     """For `register_autograd`: what the operator was called with, as a plan and its tensors."""
-    spec, backend, layers, directions, residual, *tensors, keep = inputs
+    *plain, keep = inputs
+    spec, backend, layers, directions, residual, recompute = plain[:_PLAIN]
     if not keep:
         raise RuntimeError("holdfast::forward was called without keep=True, so it cannot be differentiated")
-    cell, kinds = Cell.of(spec), by_kind(tensors)
+    cell, kinds = Cell.of(spec), by_kind(plain[_PLAIN:])
     kept = output[1 + len(cell.states) :]
     counts = tuple(len(kind) for kind in kinds.values())
+    shown = bool(kept) and not recompute  # checkpoints are no trace
     ctx.plan = Plan(
-        spec, backend, layers, directions, residual, keep, bool(kept), cell.states, tuple(cell.values), counts
+        spec,
+        backend,
+        layers,
+        directions,
+        residual,
+        recompute,
+        keep,
+        shown,
+        cell.states,
+        tuple(cell.values),
+        counts,
     )
     ctx.save_for_backward(*(tensor for kind in kinds.values() for tensor in kind), *kept)
 
@@ -200,7 +217,7 @@ def _differentiated(
         present = tuple([gradient is not None for gradient in reaching])
         return applied(RecurrenceBackward, plan, present, wanted, *saved, *given)
     own, first = sum(plan.counts), 1 + len(plan.states)
-    request = rebuilt(plan.cell, plan.layers, plan.directions, plan.residual, _of_plan(plan, saved[:own]))
+    request = _request_of(plan, _of_plan(plan, saved[:own]))
     values = {
         state: value for state, value in zip(plan.states, reaching[first:], strict=False) if value is not None
     }
@@ -299,7 +316,7 @@ def _second_order(
             kind: [next(left) for _ in several] if kind in DIFFERENTIABLE else several
             for kind, several in kinds.items()
         }
-        request = rebuilt(plan.cell, plan.layers, plan.directions, plan.residual, tensors)
+        request = _request_of(plan, tensors)
         found = Stack(request).forward(plan.trace)
         traces = [found.values[state] for state in plan.states] if plan.trace else []
         everything = [found.output, *found.state, *traces]

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from holdfast.cells import Cell, modifiers
+from holdfast.kernels import checkpoints
 from holdfast.notation import State
 
 # weights[layer][direction] maps a parameter's name without its suffix to the tensor: weight_ih [G*H, I],
@@ -39,6 +40,9 @@ class Request:
         masks: in the place of `dropout`, what each layer after the first multiplies its input by,
             `[T, B, D*width]` each.
         residual: whether each layer after the first adds its input to its output.
+        recompute: k to keep the states before every k-th step alone and to compute what the backward pass
+            reads once more there, -1 for a k of about the square root of T; 0 to keep every value. Never with
+            a trace.
         trace: whether every named value is wanted.
         taps: zeros `[L, D, T, B, width]` by name whose gradients show what flows backwards, or None.
         as_cell: whether this is one step of one layer that stands in for PyTorch's cell, not for its layer;
@@ -56,6 +60,7 @@ class Request:
     dropout: float = 0.0
     masks: tuple[Tensor, ...] = ()
     residual: bool = False
+    recompute: int = 0
     trace: bool = False
     taps: Values | None = None
     as_cell: bool = False
@@ -94,6 +99,11 @@ class Request:
     def projected(self) -> bool:
         """Whether h is projected."""
         return modifiers.PROJECTION in self.weights[0][0]
+
+    @property
+    def spacing(self) -> int:
+        """k, where `recompute` asks for checkpoints; else 0."""
+        return checkpoints.spacing(self.recompute, self.data.size(0))
 
     def width_of(self, name: str) -> int:
         """The width of a named value."""
@@ -154,12 +164,17 @@ class Forward:
         state: as in `Result`.
         values: each named value as in a trace, or empty where nothing is kept.
         parts: of split gates, `[L, D, T, B, H]` by symbol (`x_i`, `r_i`).
+        checkpoints: in their place, where the request has `recompute`: each state `[L, D, C, B, width]` by
+            name before the steps that run as number 0, k, 2 k, ...; nobody looks at that before the first.
+        passed: with those of several layers, what each but the last gave, `[L - 1, T, B, D*(P or H)]`.
     """
 
     output: Tensor
     state: tuple[Tensor, ...]
     values: Values = field(default_factory=dict)
     parts: Values = field(default_factory=dict)
+    checkpoints: Values = field(default_factory=dict)
+    passed: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -229,7 +244,10 @@ class Backend(Protocol):
         """
 
     def keeps(self, request: Request) -> bool:
-        """Whether `forward` fills `values` and `parts` when asked to keep what backward needs."""
+        """Whether `forward` keeps anything of this call when asked to keep what backward needs.
+
+        That is `values` and `parts`, or `checkpoints` and `passed` where the request has `recompute`.
+        """
 
     def forward(self, request: Request, keep: bool) -> Forward:
         """Run a call that `supports` accepted; `request.x` is padded."""

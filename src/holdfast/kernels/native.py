@@ -24,7 +24,8 @@ from holdfast.cells import Cell, modifiers
 from holdfast.cells.core import PrintedCell, printed_for, reason_against_core
 from holdfast.cells.registry import BUILT_IN
 from holdfast.errors import InputError
-from holdfast.kernels.interface import Forward, Gradients, Request, Upstream, Wanted, autocast_type
+from holdfast.kernels.checkpoints import count
+from holdfast.kernels.interface import Forward, Gradients, Request, States, Upstream, Wanted, autocast_type
 
 _CALLS = {torch.float32: "Float32Call", torch.float64: "Float64Call"}
 _BIASES = ("bias_ih", "bias_hh")
@@ -104,6 +105,8 @@ class NativeBackend:
         dtype = x.dtype if x.dtype == torch.float64 else autocast_type(x.device) or x.dtype
         if dtype not in _CALLS:
             return f"holdfast's core computes in float32 and float64, not in {dtype}"
+        if request.recompute and not getattr(_core, "has_recompute", False):
+            return "holdfast's core, as it is built here, keeps every value, which recompute forbids"
         if request.projected:
             return "holdfast's core does not project h, which proj_size asks for"
         base = request.cell.spec.partition("|")[0]
@@ -191,18 +194,48 @@ class _Call:
             self.plan.scalars,
             self._several("mask", request.masks, (self.steps, self.batch, self.directions * self.hidden)),
             request.residual,
+            **({"recompute": request.spacing} if request.recompute else {}),
         )
 
     def forward(self, keep: bool) -> Forward:
         output = self._new(self.steps, self.batch, self.directions * self.hidden)
         state = tuple([self._new(self.places, self.batch, self.hidden) for _ in self.cell.states])
-        values = {name: self._new_values() for name in self.cell.values} if keep else {}
+        found = self._room(output, state) if keep else Forward(output, state)
         self.core.forward(
             output.data_ptr(),
             [part.data_ptr() for part in state],
-            [values[name].data_ptr() for name in self.plan.values] if keep else [],
+            [found.values[name].data_ptr() for name in self.plan.values if found.values],
+            **self._checkpoints(found),
         )
-        return Forward(output, state, values)
+        return found
+
+    def _room(self, output: Tensor, state: States) -> Forward:
+        """With room for what is kept."""
+        request = self.request
+        if not request.recompute:
+            return Forward(output, state, {name: self._new_values() for name in self.cell.values})
+        passed = self._new(*self._passed_shape()) if self.layers > 1 else None
+        # Zeros, for the core leaves out what nobody reads, and an operator has the same results each time.
+        shapes = {name: self._checkpoints_shape(name) for name in self.cell.states}
+        checkpoints = {name: self._new(*shape).zero_() for name, shape in shapes.items()}
+        return Forward(output, state, checkpoints=checkpoints, passed=passed)
+
+    def _checkpoints_shape(self, state: str) -> tuple[int, ...]:
+        several = count(self.request.recompute, self.steps)
+        return self.layers, self.directions, several, self.batch, self.request.width_of(state)
+
+    def _passed_shape(self) -> tuple[int, ...]:
+        return self.layers - 1, self.steps, self.batch, self.directions * self.request.width
+
+    def _checkpoints(self, kept: Forward) -> dict[str, Any]:
+        """What both passes are told besides, where the call has checkpoints."""
+        if not self.request.recompute:
+            return {}
+        shapes = {name: self._checkpoints_shape(name) for name in kept.checkpoints}
+        return {
+            "checkpoints": [self._address(k, kept.checkpoints[k], shape) for k, shape in shapes.items()],
+            "passed": self._optional("passed", kept.passed, self._passed_shape()),
+        }
 
     def backward(self, kept: Forward, upstream: Upstream, wanted: Wanted) -> Gradients:
         request, states = self.request, self.cell.states
@@ -213,7 +246,7 @@ class _Call:
         start = tuple([self._new(self.places, self.hidden) for _ in states if request.start is not None])
         output = upstream.output
         self.core.backward(
-            [self._values("value", kept.values[name]) for name in self.plan.values],
+            [self._values("value", kept.values[name]) for name in self.plan.values if kept.values],
             _NOTHING if output is None else self._strided("output", output, self.directions * self.hidden),
             [
                 self._optional("state", part, (self.places, self.batch, self.hidden))
@@ -226,6 +259,7 @@ class _Call:
             [part.data_ptr() for part in start],
             [taps[gate].data_ptr() for gate in self.cell.gates if taps],
             [taps[name].data_ptr() if name in taps else 0 for name in states if taps],
+            **self._checkpoints(kept),
         )
         both = [
             [{**own, "bias_hh": own["bias_ih"].clone()} if "bias_ih" in own else own for own in layer]

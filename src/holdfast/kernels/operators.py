@@ -17,6 +17,7 @@ from torch import Tensor
 from holdfast.cells import Cell
 from holdfast.cells.modifiers import PROJECTION
 from holdfast.errors import InputError
+from holdfast.kernels.checkpoints import count_while_recorded
 from holdfast.kernels.choose import backend_named
 from holdfast.kernels.interface import (
     Backend,
@@ -38,7 +39,7 @@ class Plan(NamedTuple):
         cell: the `spec` of its cell.
         backend: the name of the backend that runs it.
         layers, directions: L and D.
-        residual: as in `Request`.
+        residual, recompute: as in `Request`.
         keep: whether the forward pass keeps what the backward pass needs.
         trace: whether the kept states are results that gradients reach.
         states, values: the names of its cell's.
@@ -50,6 +51,7 @@ class Plan(NamedTuple):
     layers: int
     directions: int
     residual: bool
+    recompute: int
     keep: bool
     trace: bool
     states: tuple[str, ...]
@@ -62,9 +64,9 @@ KINDS = ("x", "lengths", "reset", "seed", "weights", "state", "start", "masks", 
 DIFFERENTIABLE = ("x", "weights", "state", "start", "taps")
 
 _ARGUMENTS = (
-    "str cell, str backend, int layers, int directions, bool residual, Tensor x, Tensor? lengths, "
-    "Tensor? reset, Tensor? seed, Tensor[] weights, Tensor[] state, Tensor[] start, Tensor[] masks, "
-    "Tensor[] taps"
+    "str cell, str backend, int layers, int directions, bool residual, int recompute, Tensor x, "
+    "Tensor? lengths, Tensor? reset, Tensor? seed, Tensor[] weights, Tensor[] state, Tensor[] start, "
+    "Tensor[] masks, Tensor[] taps"
 )
 
 
@@ -90,6 +92,7 @@ def planned(
         request.layers,
         request.directions,
         request.residual,
+        request.recompute,
         keep,
         trace,
         request.cell.states,
@@ -111,6 +114,7 @@ def rebuilt(
     layers: int,
     directions: int,
     residual: bool,
+    recompute: int,
     tensors: Mapping[str, Sequence[Tensor]],
 ) -> Request:
     """The request that these came from."""
@@ -131,6 +135,7 @@ def rebuilt(
         one["seed"],
         masks=tuple(tensors["masks"]),
         residual=residual,
+        recompute=recompute,
         taps=dict(zip(cell.tapped, tensors["taps"], strict=True)) if tensors["taps"] else None,
     )
 
@@ -146,11 +151,11 @@ def by_kind(arguments: Sequence[Any]) -> dict[str, Sequence[Tensor]]:
     "holdfast::forward", mutates_args=(), schema=f"({_ARGUMENTS}, bool keep) -> Tensor[]"
 )
 def forward_operator(
-    cell: str, backend: str, layers: int, directions: int, residual: bool, *rest: Any
+    cell: str, backend: str, layers: int, directions: int, residual: bool, recompute: int, *rest: Any
 ) -> list[Tensor]:
-    """The results, then what is kept: output, state, values, parts; see `Forward`."""
+    """The results, then what is kept: output, state, values, parts, or checkpoints; see `Forward`."""
     *tensors, keep = rest
-    request = rebuilt(cell, layers, directions, residual, by_kind(tensors))
+    request = rebuilt(cell, layers, directions, residual, recompute, by_kind(tensors))
     if request.lengths is not None and request.lengths.device.type == "cpu":
         check_range(request.lengths, request.data.size(0))  # which a caller that is compiled could not do
     return run_forward(backend_named(backend), request, keep, _flat(tensors))
@@ -160,8 +165,7 @@ def run_forward(backend: Backend, request: Request, keep: bool, given: Iterable[
     """What the forward operator does with the request of the `given` tensors."""
     with _without_autocast(request.data.device):
         result = backend.forward(request, keep)
-    found = {**result.values, **result.parts}
-    kept = [found[name] for name in _kept_names(request)] if found else []
+    kept = _flat_kept(request, result)
     if backend.gives_new_tensors:
         return [result.output, *result.state, *kept]
     # Views of what nobody else holds: autograd would not let the caller change them in place.
@@ -170,9 +174,11 @@ def run_forward(backend: Backend, request: Request, keep: bool, given: Iterable[
 
 
 @forward_operator.register_fake
-def _(cell: str, backend: str, layers: int, directions: int, residual: bool, *rest: Any) -> list[Tensor]:
+def _(
+    cell: str, backend: str, layers: int, directions: int, residual: bool, recompute: int, *rest: Any
+) -> list[Tensor]:
     *tensors, keep = rest
-    request = rebuilt(cell, layers, directions, residual, by_kind(tensors))
+    request = rebuilt(cell, layers, directions, residual, recompute, by_kind(tensors))
     x = request.data
     steps, batch = x.size(0), x.size(1)
     results = [x.new_empty(steps, batch, directions * request.width)]
@@ -180,9 +186,8 @@ def _(cell: str, backend: str, layers: int, directions: int, residual: bool, *re
         x.new_empty(layers * directions, batch, request.width_of(name)) for name in request.cell.states
     ]
     if keep and backend_named(backend).keeps(request):
-        widths = [request.width_of(name) for name in _kept_names(request)]
         dtype = computing_type(x.dtype)
-        results += [x.new_empty(layers, directions, steps, batch, width, dtype=dtype) for width in widths]
+        results += [x.new_empty(shape, dtype=dtype) for shape in _kept_shapes(request)]
     return results
 
 
@@ -193,12 +198,12 @@ def _(cell: str, backend: str, layers: int, directions: int, residual: bool, *re
     "bool wants_x, bool wants_weights) -> Tensor[]",
 )
 def backward_operator(
-    cell: str, backend: str, layers: int, directions: int, residual: bool, *rest: Any
+    cell: str, backend: str, layers: int, directions: int, residual: bool, recompute: int, *rest: Any
 ) -> list[Tensor]:
     """The gradients of the differentiable arguments, in their order; empty where they are not wanted."""
     *tensors, kept, d_output, d_state, d_values, wants_x, wants_weights = rest
     wanted = Wanted(wants_x, wants_weights)
-    request = rebuilt(cell, layers, directions, residual, by_kind(tensors))
+    request = rebuilt(cell, layers, directions, residual, recompute, by_kind(tensors))
     upstream = Upstream(
         d_output,
         d_state or [None] * len(request.cell.states),
@@ -228,7 +233,9 @@ def run_backward(
 
 
 @backward_operator.register_fake
-def _(cell: str, backend: str, layers: int, directions: int, residual: bool, *rest: Any) -> list[Tensor]:
+def _(
+    cell: str, backend: str, layers: int, directions: int, residual: bool, recompute: int, *rest: Any
+) -> list[Tensor]:
     *tensors, _kept, _d_output, _d_state, _d_values, wants_x, wants_weights = rest
     kinds, wanted = by_kind(tensors), Wanted(wants_x, wants_weights)
     x = kinds["x"][0]
@@ -241,7 +248,31 @@ def _(cell: str, backend: str, layers: int, directions: int, residual: bool, *re
     ]
 
 
+def _flat_kept(request: Request, result: Forward) -> list[Tensor]:
+    if request.recompute:
+        passed = [] if result.passed is None else [result.passed]
+        return [*(result.checkpoints[name] for name in request.cell.states if result.checkpoints), *passed]
+    found = {**result.values, **result.parts}
+    return [found[name] for name in _kept_names(request)] if found else []
+
+
+def _kept_shapes(request: Request) -> list[tuple[int, ...]]:
+    """Of what `_flat_kept` gives."""
+    layers, directions, steps, batch = request.layers, request.directions, request.data.size(0), request.batch
+    if not request.recompute:
+        widths = [request.width_of(name) for name in _kept_names(request)]
+        return [(layers, directions, steps, batch, width) for width in widths]
+    several = count_while_recorded(request.recompute, steps)
+    widths = [request.width_of(state) for state in request.cell.states]
+    shapes: list[tuple[int, ...]] = [(layers, directions, several, batch, width) for width in widths]
+    return [*shapes, *[(layers - 1, steps, batch, directions * request.width)] * (layers > 1)]
+
+
 def _kept(request: Request, kept: Sequence[Tensor]) -> Forward:
+    if request.recompute:
+        passed = kept[len(request.cell.states) :]
+        checkpoints = dict(zip(request.cell.states, kept, strict=False))
+        return Forward(request.data, (), checkpoints=checkpoints, passed=passed[0] if passed else None)
     found = dict(zip(_kept_names(request), kept, strict=True)) if kept else {}
     parts = step_cell(request).kept_parts
     return Forward(

@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from holdfast.cells import Cell
 from holdfast.errors import InputError
+from holdfast.kernels.checkpoints import Recompute, as_number
 from holdfast.kernels.choose import choose, explanation
 from holdfast.kernels.differentiation import EagerRecurrence, Recurrence, applied, forward, watched
 from holdfast.kernels.interface import (
@@ -44,6 +45,7 @@ def recurrence(
     start: States | None = None,
     dropout: float = 0.0,
     residual: bool = False,
+    recompute: Recompute = None,
     trace: TraceWish = False,
     as_cell: bool = False,
     backend: str = "auto",
@@ -62,6 +64,9 @@ def recurrence(
         start: what `reset` re-initialises to, one tensor `[L*D, width]` per state; zeros when None.
         dropout: the probability of zeroing an element of what one layer passes to the next, in [0, 1].
         residual: each layer after the first adds its input, without dropout, to its output (Wu et al. 2016).
+        recompute: k, at least 1, to keep only the states before every k-th step for the backward pass, which
+            computes the rest once more; True for about the square root of T, None to keep every value. The
+            results have the same bits. With a trace every value is kept all the same.
         trace: also return every named value of the cell; `"gradients"`: and taps for what flows backwards.
         as_cell: whether one step of one layer stands in for PyTorch's cell, whose bits then count.
         backend: `"auto"`, or the name of the one that must run it.
@@ -88,6 +93,7 @@ def recurrence(
         seed,
         dropout,
         residual=residual,
+        recompute=as_number(recompute, traced=trace is not False),
         trace=trace is not False,
         as_cell=as_cell,
     )

@@ -25,10 +25,12 @@ class ReferenceBackend:
         return None
 
     def keeps(self, request: Request) -> bool:
-        return True
+        return not request.recompute
 
     def forward(self, request: Request, keep: bool) -> Forward:
-        return Stack(request).forward(keep)
+        return Stack(request).forward(keep and self.keeps(request))
 
     def backward(self, request: Request, kept: Forward, upstream: Upstream, wanted: Wanted) -> Gradients:
-        return backward(Stack(request), kept, upstream, wanted)
+        """With `recompute`, whatever k is, it has kept nothing and runs the whole call again."""
+        stack = Stack(request)
+        return backward(stack, kept if self.keeps(request) else stack.forward(True), upstream, wanted)

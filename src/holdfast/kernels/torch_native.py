@@ -60,6 +60,8 @@ class TorchBackend:
             return "PyTorch's fused path does not give out its gates, which return_trace needs"
         if request.reset is not None:
             return "PyTorch's fused path cannot begin a new sequence within one, which reset asks for"
+        if request.recompute:
+            return "PyTorch's fused path keeps every value for its backward pass, which recompute forbids"
         if request.projected and request.cell.spec == "rnn":
             return "PyTorch's tanh RNN has no projection"
         return None

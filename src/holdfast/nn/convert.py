@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 Module = TypeVar("Module", bound=nn.Module)
 
-# Keywords that say what the first values are or where a call runs, not what it computes.
-_WITHOUT_EFFECT = {"forget_bias", "init", "max_lag", "backend"}
+# Keywords that say what the first values are, or where and in what memory a call runs, not what it computes.
+_WITHOUT_EFFECT = {"forget_bias", "init", "max_lag", "recompute", "backend"}
 _SHARED = ("num_layers", "bias", "batch_first", "bidirectional")
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from holdfast.cells import Cell
 from holdfast.errors import ConfigError
+from holdfast.kernels.checkpoints import Recompute
 
 INITS = ("torch", "orthogonal", "chrono")
 
@@ -118,6 +119,18 @@ def clip_limit(value: Any, cell: Cell) -> float | None:
     if "c" not in cell.states:
         raise ConfigError(f"cell_clip is {described(value)}, but the cell {cell.name!r} has no c to clip")
     return float(value)
+
+
+def recompute_steps(value: Any) -> Recompute:
+    """The value, if it is a whole number above 0, True or None; None for False."""
+    if value is None or isinstance(value, bool):
+        return value or None
+    if not isinstance(value, numbers.Integral) or value < 1:
+        raise ConfigError(
+            f"recompute is {described(value)}; it must be a number of steps, 1 or more, True for about the "
+            "square root of T, or None to keep every value"
+        )
+    return int(value)
 
 
 def check_first_values(init: Any, max_lag: Any, forget_bias: Any, cell: Cell, bias: bool) -> None:

@@ -10,6 +10,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from holdfast.errors import ConfigError, InputError
 from holdfast.kernels import Request, Result, States, Weights, recurrence
+from holdfast.kernels.checkpoints import as_number
 from holdfast.nn import convert
 from holdfast.nn.keywords import described
 from holdfast.nn.layout import Layout, Lengths, Resets, as_lengths, as_reset
@@ -74,6 +75,9 @@ class LSTM(Recurrent):
         learn_initial_state: whether the state that sequences start from is learnt: parameters `initial_h`
             `[L*D, P or H]` and `initial_c` `[L*D, H]`, zero at first.
         residual: whether each layer after the first adds its input to its output (Wu et al. 2016).
+        recompute: k to keep h and c every k steps only for the backward pass, which then computes the values
+            between them once more, k steps at a time; True for a k of about the square root of T. None keeps
+            every value. It changes memory and time, but no bit of a result.
         backend: `"auto"`, or the backend that must run every call: see `holdfast.explain`.
 
     Raises:
@@ -237,6 +241,7 @@ class LSTM(Recurrent):
             start=self._learnt_state() if call.reset is not None else None,
             dropout=self.dropout if self.training else 0.0,
             residual=self.residual,
+            recompute=as_number(self.recompute, traced=return_trace is not False),
             trace=return_trace is not False,
         )
 
@@ -255,6 +260,7 @@ class LSTM(Recurrent):
             start=self._learnt_state() if call.reset is not None else None,
             dropout=self.dropout if self.training else 0.0,
             residual=self.residual,
+            recompute=self.recompute,
             trace=return_trace,
             backend=self.backend,
         )

@@ -14,6 +14,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from holdfast.cells import Cell
 from holdfast.errors import InputError
 from holdfast.kernels import Weights
+from holdfast.kernels.checkpoints import Recompute
 from holdfast.nn import keywords
 from holdfast.nn.initialise import initialise
 from holdfast.nn.modified import Modified, fixed
@@ -37,6 +38,7 @@ class Recurrent(Modified):
         "weight_drop": 0.0,
         "learn_initial_state": False,
         "residual": False,
+        "recompute": None,
     }
 
     def __init__(  # noqa: PLR0917 - the order of torch.nn.LSTM
@@ -62,6 +64,7 @@ class Recurrent(Modified):
         max_lag: float | None = None,
         learn_initial_state: bool = False,
         residual: bool = False,
+        recompute: Recompute = None,
         backend: str = "auto",
         **unknown: Never,
     ) -> None:
@@ -85,6 +88,7 @@ class Recurrent(Modified):
         self.weight_drop = weight_drop
         self._learn_initial_state = keywords.flag("learn_initial_state", learn_initial_state)
         self.residual = residual
+        self.recompute = recompute
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.num_layers = num_layers
@@ -120,6 +124,15 @@ class Recurrent(Modified):
     @residual.setter
     def residual(self, value: bool) -> None:
         self._residual = keywords.flag("residual", value)
+
+    @property
+    def recompute(self) -> Recompute:
+        """How many steps lie between the states that are kept for backward; None where every value is."""
+        return self._recompute
+
+    @recompute.setter
+    def recompute(self, value: Recompute) -> None:
+        self._recompute = keywords.recompute_steps(value)
 
     @property
     def learn_initial_state(self) -> bool:
