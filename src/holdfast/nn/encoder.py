@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.kernels import explain
+from holdfast.kernels.checkpoints import Recompute
 from holdfast.nn.lstm import LSTM
 from holdfast.nn.regularise import LockedDropout
 
@@ -28,6 +29,7 @@ class Encoder(nn.Module):
         dropouts: probabilities of locked dropout, on the input of the first layer and between layers.
         weight_drop: dropout on the recurrent weights, one mask per layer for all windows of a call.
         window: steps after which the gradient is cut.
+        recompute: as in `holdfast.LSTM`, within each window.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Encoder(nn.Module):
         dropouts: tuple[float, float] = (0.0, 0.0),
         weight_drop: float = 0.0,
         window: int = 512,
+        recompute: Recompute = None,
     ) -> None:
         super().__init__()
         directions = 2 if bidirectional else 1
@@ -49,7 +52,14 @@ class Encoder(nn.Module):
         widths = [input_size] + [self.out_features] * (layers - 1)
         self.dropouts = nn.ModuleList(LockedDropout(dropouts[min(k, 1)]) for k in range(layers))
         self.layers = nn.ModuleList(
-            LSTM(width, hidden_size, bidirectional=bidirectional, cell=cell, weight_drop=weight_drop)
+            LSTM(
+                width,
+                hidden_size,
+                bidirectional=bidirectional,
+                cell=cell,
+                weight_drop=weight_drop,
+                recompute=recompute,
+            )
             for width in widths
         )
 

@@ -47,6 +47,12 @@ class NetworkOptions(Options):
     window: int = option(
         512, "tokens after which the gradient is cut; the state is carried on", at_least=2, at_most=2**31
     )
+    recompute: int = option(
+        0,
+        "keep the state every so many tokens and compute the rest twice: less memory; 0 keeps all",
+        at_least=0,
+        at_most=2**31,
+    )
 
 
 class TextNetwork(nn.Module):
@@ -76,6 +82,7 @@ class TextNetwork(nn.Module):
             dropouts=(options.input_dropout, options.layer_dropout),
             weight_drop=options.weight_drop,
             window=options.window,
+            recompute=options.recompute or None,
         )
         self.pool = Pool(
             options.pooling, self.encoder.out_features, directions=2 if options.bidirectional else 1
