@@ -308,12 +308,14 @@ def _second_order(
 ) -> tuple[list[Tensor | None], list[Tensor]]:
     """The gradients of the backward pass to the call's tensors and to the upstream gradients."""
     kinds = _of_plan(plan, own)
-    inputs = [tensor for kind in DIFFERENTIABLE for tensor in kinds[kind]]
+    by_index = not kinds["x"][0].is_floating_point()  # x has no gradient then
+    differentiable = DIFFERENTIABLE[1:] if by_index else DIFFERENTIABLE
+    inputs = [tensor for kind in differentiable for tensor in kinds[kind]]
 
     def results(*given: Tensor) -> list[Tensor]:
         left = iter(given)
         tensors = {
-            kind: [next(left) for _ in several] if kind in DIFFERENTIABLE else several
+            kind: [next(left) for _ in several] if kind in differentiable else several
             for kind, several in kinds.items()
         }
         request = _request_of(plan, tensors)
@@ -330,9 +332,9 @@ def _second_order(
     # What was not wanted has an empty gradient, and nothing reaches that.
     reaching_first = tuple(
         torch.zeros_like(gradient) if other is None or other.shape != gradient.shape else other
-        for gradient, other in zip(first, second, strict=True)
+        for gradient, other in zip(first, second[1:] if by_index else second, strict=True)
     )
     to_inputs, to_upstream = pull(reaching_first)
     left = iter(to_inputs)
-    ordered = [next(left) if kind in DIFFERENTIABLE else None for kind in KINDS for _ in kinds[kind]]
+    ordered = [next(left) if kind in differentiable else None for kind in KINDS for _ in kinds[kind]]
     return ordered, list(to_upstream)

@@ -14,6 +14,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from holdfast.cells import Cell
+from holdfast.kernels import gather
+from holdfast.kernels.gather import Entries
 from holdfast.kernels.printed import printed
 
 Named = dict[str, Tensor]
@@ -69,7 +71,7 @@ class Run:
     parts: Named
 
 
-def run(direction: Direction, x: Tensor, state: tuple[Tensor, ...], wanted: Sequence[str]) -> Run:
+def run(direction: Direction, x: Tensor | Entries, state: tuple[Tensor, ...], wanted: Sequence[str]) -> Run:
     """Run it over `x` `[T, B, I]` from a state `[B, width]` each; keep the wanted values and parts."""
     cell, code = direction.cell, printed(direction.cell)
     products = _input_product(direction, x).unbind(0)
@@ -106,7 +108,7 @@ def run(direction: Direction, x: Tensor, state: tuple[Tensor, ...], wanted: Sequ
     )
 
 
-def _input_product(direction: Direction, x: Tensor) -> Tensor:
+def _input_product(direction: Direction, x: Tensor | Entries) -> Tensor:
     """W x for all steps at once `[T, B, G*H]`, with both biases but for split gates."""
     weights, cell = direction.weights, direction.cell
     bias = weights["bias_ih"] + weights["bias_hh"] if "bias_ih" in weights else None
@@ -118,7 +120,10 @@ def _input_product(direction: Direction, x: Tensor) -> Tensor:
                 for gate, block in zip(cell.gates, blocks, strict=True)
             ]
         )
-    return functional.linear(x, weights["weight_ih"], bias)
+    if isinstance(x, Tensor):
+        return functional.linear(x, weights["weight_ih"], bias)
+    product = gather.product(weights["weight_ih"], x)
+    return product if bias is None else product + bias
 
 
 def _split_biases(direction: Direction) -> list[Tensor]:

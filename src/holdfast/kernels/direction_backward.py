@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from holdfast.kernels import gather
 from holdfast.kernels.direction import Direction, Named, Run
+from holdfast.kernels.gather import Entries
 from holdfast.kernels.interface import Wanted
 from holdfast.kernels.printed import printed
 
@@ -26,7 +28,7 @@ class DirectionGradients:
 
 def run_backward(
     direction: Direction,
-    x: Tensor,
+    x: Tensor | Entries,
     state: tuple[Tensor, ...],
     kept: Run,
     upstream: Mapping[str, Tensor],
@@ -146,7 +148,7 @@ class _Loop:
         steps = self.seen[name]
         return torch.stack(steps if self.direction.reverse else steps[::-1])
 
-    def collected(self, x: Tensor, wanted: Wanted) -> DirectionGradients:
+    def collected(self, x: Tensor | Entries, wanted: Wanted) -> DirectionGradients:
         """What was summed over the steps, and the products over all of them at once."""
         d_x = self._all_steps("x")
         starts = [f"{state}_start" for state in self.cell.states]
@@ -158,12 +160,14 @@ class _Loop:
             {tap: self._all_steps(tap) for tap in self.cell.graph.taps},
         )
 
-    def _of_weights(self, x: Tensor, d_x: Tensor) -> Named:
+    def _of_weights(self, x: Tensor | Entries, d_x: Tensor) -> Named:
         weights = self.direction.weights
         d_r = self._all_steps("r") if self.cell.split else d_x
         d_b = self._all_steps("b") if self.cell.split else d_x
         gradients = {
-            "weight_ih": d_x.flatten(0, 1).t() @ x.flatten(0, 1),
+            "weight_ih": d_x.flatten(0, 1).t() @ x.flatten(0, 1)
+            if isinstance(x, Tensor)
+            else gather.product_backward(weights["weight_ih"], x, d_x),
             "weight_hh": d_r.flatten(0, 1).t() @ self._entering().flatten(0, 1),
         }
         if "bias_ih" in weights:

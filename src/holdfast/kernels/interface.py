@@ -29,7 +29,9 @@ class Request:
     Attributes:
         cell: the equations, with the modifiers of the layer; those that a call adds (`project`, `reset`,
             `padded`, `tapped`) are in `step_cell`.
-        x: `[T, B, I]`, not read in padding, which may be NaN; or a packed sequence in its sorted order.
+        x: `[T, B, I]`, not read in padding, which may be NaN; or a packed sequence in its sorted order. Or
+            given by indices: int64 `[T, B]`, of which each stands for its one-hot vector; with `entries`,
+            where those of each step and row begin among them.
         weights: one mapping per layer and direction, see `Weights`.
         state: one tensor `[L*D, B, width]` per state of the cell, or None for zeros.
         lengths: `[B]` int64, how many steps of each row are valid; None when all are.
@@ -47,6 +49,9 @@ class Request:
         taps: zeros `[L, D, T, B, width]` by name whose gradients show what flows backwards, or None.
         as_cell: whether this is one step of one layer that stands in for PyTorch's cell, not for its layer;
             PyTorch's comes first there, since its bits count.
+        entries: of a sparse x, first `[N]` int64: which of the I inputs each entry is; then, unless all are
+            1, `[N]`: their values, which may add up. Those of one step and row lie together, in the order
+            of `t * B + b`, up to where the next ones begin.
     """
 
     cell: Cell
@@ -64,11 +69,27 @@ class Request:
     trace: bool = False
     taps: Values | None = None
     as_cell: bool = False
+    entries: tuple[Tensor, ...] = ()
 
     @property
     def data(self) -> Tensor:
         """The tensor that holds the input, packed or not."""
         return self.x.data if isinstance(self.x, PackedSequence) else self.x
+
+    @property
+    def by_index(self) -> bool:
+        """Whether x is given by indices."""
+        return self.data.dtype == torch.int64
+
+    @property
+    def like(self) -> Tensor:
+        """A tensor of the type and on the device of the numbers of the call."""
+        return self.weights[0][0]["weight_hh"] if self.by_index else self.data
+
+    @property
+    def leading(self) -> torch.Size:
+        """`[T, B]`, or of a packed sequence `[N]`."""
+        return self.data.shape if self.by_index else self.data.shape[:-1]
 
     @property
     def batch(self) -> int:
@@ -105,6 +126,14 @@ class Request:
         """k, where `recompute` asks for checkpoints; else 0."""
         return checkpoints.spacing(self.recompute, self.data.size(0))
 
+    def columnwise(self, direction: int) -> bool:
+        """Whether the gradient of weight_ih lies column by column in that direction of the first layer.
+
+        It does where x is given by indices and the weight itself lies so.
+        """
+        weight = self.weights[0][direction]["weight_ih"]
+        return self.by_index and weight.t().is_contiguous() and not weight.is_contiguous()
+
     def width_of(self, name: str) -> int:
         """The width of a named value."""
         return self.width if name == "h" else self.hidden
@@ -117,7 +146,8 @@ class Request:
 
         return replace(
             self,
-            x=self.x.to(dtype),
+            x=self.x if self.by_index else self.x.to(dtype),
+            entries=(*self.entries[:1], *cast(self.entries[1:])),
             weights=[
                 [{name: weight.to(dtype) for name, weight in own.items()} for own in layer]
                 for layer in self.weights
@@ -129,11 +159,11 @@ class Request:
         )
 
     def initial_state(self) -> tuple[Tensor, ...]:
-        """The given state, or zeros in the dtype and on the device of the input."""
+        """The given state, or zeros in the dtype and on the device of the call."""
         if self.state is not None:
             return self.state
         rows = self.layers * self.directions
-        return tuple(self.data.new_zeros(rows, self.batch, self.width_of(name)) for name in self.cell.states)
+        return tuple(self.like.new_zeros(rows, self.batch, self.width_of(name)) for name in self.cell.states)
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from holdfast.cells.registry import BUILT_IN
 from holdfast.errors import InputError
 from holdfast.kernels.checkpoints import count
 from holdfast.kernels.interface import Forward, Gradients, Request, States, Upstream, Wanted, autocast_type
+from holdfast.kernels.table import Table
 
 _CALLS = {torch.float32: "Float32Call", torch.float64: "Float64Call"}
 _BIASES = ("bias_ih", "bias_hh")
@@ -99,12 +100,14 @@ class NativeBackend:
         return _core if isinstance(_core, str) else None
 
     def supports(self, request: Request) -> str | None:
-        x = request.data
+        x = request.like
         if x.device.type != "cpu":
             return f"holdfast's core runs on the CPU, and the input is on {x.device}"
         dtype = x.dtype if x.dtype == torch.float64 else autocast_type(x.device) or x.dtype
         if dtype not in _CALLS:
             return f"holdfast's core computes in float32 and float64, not in {dtype}"
+        if request.by_index and not getattr(_core, "has_sparse", False):
+            return "holdfast's core, as it is built here, takes no indices and no sparse input"
         if request.recompute and not getattr(_core, "has_recompute", False):
             return "holdfast's core, as it is built here, keeps every value, which recompute forbids"
         if request.projected:
@@ -121,7 +124,9 @@ class NativeBackend:
         return _Call(request).forward(keep)
 
     def backward(self, request: Request, kept: Forward, upstream: Upstream, wanted: Wanted) -> Gradients:
-        return _Call(request).backward(kept, upstream, wanted)
+        # Nothing flows back to an x of indices, so nothing reads what it was multiplied by.
+        reads_input = not request.by_index or bool(request.recompute)
+        return _Call(request, reads_input).backward(kept, upstream, wanted)
 
 
 @dataclass(frozen=True)
@@ -168,11 +173,14 @@ def _threshold(draw: Any) -> tuple[int, int]:
 class _Call:
     """One pass of one call: its arrays by their addresses, and the tensors that hold them meanwhile."""
 
-    def __init__(self, request: Request) -> None:
-        x = request.data
+    def __init__(self, request: Request, reads_input: bool = True) -> None:
+        x = request.like
         self.request, self.cell, self.dtype = request, request.cell, x.dtype
         self.plan = _plan(request.cell, request.taps is not None)
-        self.steps, self.batch, inputs = x.shape
+        self.steps, self.batch = request.leading
+        self.table = Table.of(request) if request.by_index else None
+        self.reads_input = reads_input
+        inputs = self.table.rows if self.table else x.size(2)
         self.layers, self.directions, self.hidden = request.layers, request.directions, request.hidden
         self.places = self.layers * self.directions
         self.row_bytes = self.hidden * x.element_size()
@@ -181,7 +189,7 @@ class _Call:
             self.plan.printed.index,
             torch.get_num_threads(),
             (self.steps, self.batch, inputs, self.hidden, self.layers, self.directions),
-            self._strided("x", x, inputs),
+            _NOTHING if self.table else self._strided("x", x, inputs),
             self._weights(inputs),
             self._several("state", request.state, (self.places, self.batch, self.hidden)),
             self._optional("lengths", request.lengths, (self.batch,), torch.int64),
@@ -194,6 +202,7 @@ class _Call:
             self.plan.scalars,
             self._several("mask", request.masks, (self.steps, self.batch, self.directions * self.hidden)),
             request.residual,
+            **({"sparse": self._sparse(self.table)} if self.table else {}),
             **({"recompute": request.spacing} if request.recompute else {}),
         )
 
@@ -261,6 +270,7 @@ class _Call:
             [taps[name].data_ptr() if name in taps else 0 for name in states if taps],
             **self._checkpoints(kept),
         )
+        self._give_columns(weights)
         both = [
             [{**own, "bias_hh": own["bias_ih"].clone()} if "bias_ih" in own else own for own in layer]
             for layer in weights
@@ -275,7 +285,7 @@ class _Call:
             width = inputs if layer == 0 else self.directions * self.hidden
             for own in directions:
                 found += [
-                    self._address("weight_ih", own["weight_ih"], (rows, width)),
+                    self._input_weight(own["weight_ih"], (rows, width), first=layer == 0),
                     self._address("weight_hh", own["weight_hh"], (rows, self.hidden)),
                     *(self._optional(name, own.get(name), (rows,)) for name in _BIASES),
                 ]
@@ -285,19 +295,53 @@ class _Call:
                     found += self._blocks(first, count)
         return found
 
+    def _input_weight(self, weight: Tensor, shape: tuple[int, int], *, first: bool) -> int:
+        """Where weight_ih lies, or the table that is read in its place."""
+        if self.table is None or not first:
+            return self._address("weight_ih", weight, shape)
+        return self._address("weight_ih", self.table.read(weight), shape[::-1]) if self.reads_input else 0
+
+    def _sparse(self, table: Table) -> tuple[int, int, int]:
+        """Where the first entry of each step, the rows of the entries and their factors lie."""
+        several = tuple(table.columns.shape)
+        self.held.append(table.columns)
+        return (
+            self._optional("first", table.first, (self.steps * self.batch + 1,), torch.int64),
+            table.columns.data_ptr(),
+            self._optional("entries", table.factors, several),
+        )
+
     def _blocks(self, first: int, count: int) -> list[int]:
         """The addresses of so many row blocks [H]."""
         return [first + k * self.row_bytes for k in range(count)]
+
+    def _give_columns(self, weights: list[list[dict[str, Tensor]]]) -> None:
+        """In the place of the gradients of tables those of weight_ih."""
+        for own, gradients in zip(self.request.weights[0], weights[0] if self.table else (), strict=False):
+            if gradients:
+                assert self.table is not None
+                d_table = gradients["weight_ih"]
+                gradients["weight_ih"] = self.table.gradient(d_table, own["weight_ih"], self._new)
 
     def _weight_gradients(self) -> list[list[dict[str, Tensor]]]:
         """Room for the gradients of all weights; of the biases once, because both have the same."""
         return [
             [
-                {name: self._new(*weight.shape) for name, weight in own.items() if name != "bias_hh"}
+                {
+                    name: self._new(*self._gradient_shape(layer, name, weight))
+                    for name, weight in own.items()
+                    if name != "bias_hh"
+                }
                 for own in directions
             ]
-            for directions in self.request.weights
+            for layer, directions in enumerate(self.request.weights)
         ]
+
+    def _gradient_shape(self, layer: int, name: str, weight: Tensor) -> tuple[int, ...]:
+        """That of the weight, or of the table in the place of weight_ih."""
+        if self.table is not None and layer == 0 and name == "weight_ih":
+            return self.table.rows, weight.size(0)
+        return tuple(weight.shape)
 
     def _gradient_addresses(self, own: Mapping[str, Tensor]) -> list[int]:
         """Of one place dW, dR, that of the biases, and those of the row blocks; none where none is wanted."""

@@ -19,6 +19,7 @@ from holdfast.cells.modifiers import PROJECTION
 from holdfast.errors import InputError
 from holdfast.kernels.checkpoints import count_while_recorded
 from holdfast.kernels.choose import backend_named
+from holdfast.kernels.indices import check_indices
 from holdfast.kernels.interface import (
     Backend,
     Forward,
@@ -60,13 +61,13 @@ class Plan(NamedTuple):
 
 
 _AS_IT_IS = nullcontext()
-KINDS = ("x", "lengths", "reset", "seed", "weights", "state", "start", "masks", "taps")
+KINDS = ("x", "lengths", "reset", "seed", "weights", "state", "start", "masks", "taps", "entries")
 DIFFERENTIABLE = ("x", "weights", "state", "start", "taps")
 
 _ARGUMENTS = (
     "str cell, str backend, int layers, int directions, bool residual, int recompute, Tensor x, "
     "Tensor? lengths, Tensor? reset, Tensor? seed, Tensor[] weights, Tensor[] state, Tensor[] start, "
-    "Tensor[] masks, Tensor[] taps"
+    "Tensor[] masks, Tensor[] taps, Tensor[] entries"
 )
 
 
@@ -79,6 +80,7 @@ def tensors_of(request: Request) -> list[Sequence[Tensor]]:
         [own[name] for layer in request.weights for own in layer for name in names],
         *(several or () for several in (request.state, request.start, request.masks)),
         [request.taps[name] for name in request.cell.tapped] if request.taps else (),
+        request.entries,
     ]
 
 
@@ -137,6 +139,7 @@ def rebuilt(
         residual=residual,
         recompute=recompute,
         taps=dict(zip(cell.tapped, tensors["taps"], strict=True)) if tensors["taps"] else None,
+        entries=tuple(tensors["entries"]),
     )
 
 
@@ -158,6 +161,8 @@ def forward_operator(
     request = rebuilt(cell, layers, directions, residual, recompute, by_kind(tensors))
     if request.lengths is not None and request.lengths.device.type == "cpu":
         check_range(request.lengths, request.data.size(0))  # which a caller that is compiled could not do
+    if request.by_index and request.data.device.type == "cpu":
+        check_indices(request)
     return run_forward(backend_named(backend), request, keep, _flat(tensors))
 
 
@@ -179,8 +184,8 @@ def _(
 ) -> list[Tensor]:
     *tensors, keep = rest
     request = rebuilt(cell, layers, directions, residual, recompute, by_kind(tensors))
-    x = request.data
-    steps, batch = x.size(0), x.size(1)
+    x = request.like
+    steps, batch = request.leading
     results = [x.new_empty(steps, batch, directions * request.width)]
     results += [
         x.new_empty(layers * directions, batch, request.width_of(name)) for name in request.cell.states
@@ -229,7 +234,9 @@ def run_backward(
     with _without_autocast(request.data.device):
         found = backend.backward(request, _kept(request, kept), upstream, wanted)
     gradients = _in_order(request, found, wanted)
-    return list(gradients if backend.gives_new_tensors else _apart(gradients, given))
+    if backend.gives_new_tensors:
+        return list(gradients)
+    return list(_apart(gradients, given, _columnwise(request) if wanted.weights else ()))
 
 
 @backward_operator.register_fake
@@ -238,14 +245,23 @@ def _(
 ) -> list[Tensor]:
     *tensors, _kept, _d_output, _d_state, _d_values, wants_x, wants_weights = rest
     kinds, wanted = by_kind(tensors), Wanted(wants_x, wants_weights)
-    x = kinds["x"][0]
-    return [
+    request = rebuilt(cell, layers, directions, residual, recompute, kinds)
+    gradients = [
         torch.empty_like(tensor, memory_format=torch.contiguous_format)
         if wanted.includes(kind)
-        else x.new_empty(0)
+        else request.like.new_empty(0)
         for kind in DIFFERENTIABLE
         for tensor in kinds[kind]
     ]
+    for place in _columnwise(request) if wanted.weights else ():
+        gradients[place] = torch.empty_like(gradients[place].t()).t()
+    return gradients
+
+
+def _columnwise(request: Request) -> list[int]:
+    """Which gradients lie column by column, see `Request`; the first one is that of x."""
+    count = len(request.weights[0][0])
+    return [1 + d * count for d in range(request.directions) if request.columnwise(d)]
 
 
 def _flat_kept(request: Request, result: Forward) -> list[Tensor]:
@@ -291,7 +307,7 @@ def _kept_names(request: Request) -> list[str]:
 
 def _in_order(request: Request, found: Gradients, wanted: Wanted) -> Iterator[Tensor]:
     """As the differentiable arguments are; without those that were not given."""
-    nothing = request.data.new_empty(0)
+    nothing = request.like.new_empty(0)
     yield found.x if wanted.x and found.x is not None else nothing.clone()
     names = weight_names(request.cell, len(request.weights[0][0]))
     for gradients in found.weights:
@@ -316,12 +332,18 @@ def _flat(arguments: Sequence[Any]) -> Iterator[Tensor]:
             yield from _flat(argument)
 
 
-def _apart(results: Iterable[Tensor], given: Iterable[Tensor]) -> Iterator[Tensor]:
-    """An operator's results may share memory neither with each other nor with what it was given."""
+def _apart(
+    results: Iterable[Tensor], given: Iterable[Tensor], columnwise: Sequence[int] = ()
+) -> Iterator[Tensor]:
+    """An operator's results may share memory neither with each other nor with what it was given.
+
+    They are dense, in those places column by column.
+    """
     taken = {tensor.untyped_storage().data_ptr() for tensor in given}
-    for result in results:
+    for place, result in enumerate(results):
         memory = result.untyped_storage().data_ptr()
-        yield result.clone() if memory in taken else result.contiguous()
+        dense = result.t().contiguous().t() if place in columnwise else result.contiguous()
+        yield result.clone() if memory in taken else dense
         taken.add(memory)
 
 

@@ -16,6 +16,7 @@ from holdfast.errors import InputError
 from holdfast.kernels.checkpoints import Recompute, as_number
 from holdfast.kernels.choose import choose, explanation
 from holdfast.kernels.differentiation import EagerRecurrence, Recurrence, applied, forward, watched
+from holdfast.kernels.indices import check_indices
 from holdfast.kernels.interface import (
     Backend,
     Request,
@@ -48,13 +49,15 @@ def recurrence(
     recompute: Recompute = None,
     trace: TraceWish = False,
     as_cell: bool = False,
+    entries: States = (),
     backend: str = "auto",
 ) -> Result:
     """Run stacked, one- or two-directional layers of a cell over a batch of sequences.
 
     Args:
         cell: the equations, from `holdfast.cells`, with the modifiers that are wanted.
-        x: `[T, B, I]`; T may be 0. What lies in padding is never read, not even NaN. Or a packed sequence.
+        x: `[T, B, I]`; T may be 0. What lies in padding is never read, not even NaN. Or a packed sequence. Or
+            indices, int64 `[T, B]` or packed, from 0 to I - 1: the one-hot vector of each.
         weights: per layer, per direction, named tensors: see `holdfast.kernels.interface.Weights`.
         state: one tensor `[L*D, B, width]` per state of the cell; zeros when None.
         lengths: `[B]` integers from 0 to T; a row's later steps are padding. Not with a packed `x`.
@@ -69,6 +72,8 @@ def recurrence(
             results have the same bits. With a trace every value is kept all the same.
         trace: also return every named value of the cell; `"gradients"`: and taps for what flows backwards.
         as_cell: whether one step of one layer stands in for PyTorch's cell, whose bits then count.
+        entries: of a sparse x, which inputs are not 0, and their values unless these are all 1; x then says
+            where those of each step and row begin: see `holdfast.kernels.interface.Request`.
         backend: `"auto"`, or the name of the one that must run it.
 
     Returns:
@@ -76,7 +81,8 @@ def recurrence(
         trace (`[L, D, T, B, width]` by name, in time order, zero in padding) or None, and the taps or None.
 
     Raises:
-        InputError: lengths or reset of the wrong shape, type or range; a cell that draws without a seed.
+        InputError: lengths, reset or indices of the wrong shape, type or range; a cell that draws without a
+            seed.
         ConfigError: no backend of that name.
         BackendError: the named backend cannot run this call.
     """
@@ -96,6 +102,7 @@ def recurrence(
         recompute=as_number(recompute, traced=trace is not False),
         trace=trace is not False,
         as_cell=as_cell,
+        entries=entries,
     )
     chosen = choose(request, backend)
     if isinstance(x, PackedSequence):
@@ -110,16 +117,18 @@ def recurrence(
 
 
 def _checked(request: Request, x: Tensor) -> Request:
-    """Lengths and reset of the right form, and no lengths that leave no padding."""
+    """Lengths, reset and indices of the right form, and no lengths that leave no padding."""
     steps, batch = x.size(0), x.size(1)
     if request.reset is not None:
         request = replace(request, reset=checked_reset(request.reset, steps, batch).to(x.device))
-    if request.lengths is None:
-        return request
-    lengths = checked_lengths(request.lengths, batch)
-    # Asked only where Python may look at values: no device stall, no break in a graph, none frozen into it.
-    full = _readable(lengths) and check_range(lengths, steps) == steps
-    return replace(request, lengths=None if full else lengths)
+    # Values are looked at only where Python may: no device stall, no break in a graph, none frozen into it.
+    if request.lengths is not None:
+        lengths = checked_lengths(request.lengths, batch)
+        full = _readable(lengths) and check_range(lengths, steps) == steps
+        request = replace(request, lengths=None if full else lengths)
+    if request.by_index and _readable(x):
+        check_indices(request)
+    return request
 
 
 def _check_devices(kinds: Mapping[str, Sequence[Tensor]]) -> None:
@@ -155,7 +164,7 @@ def _runs_by_itself(backend: Backend) -> TypeGuard[TorchBackend]:
 
 
 def _through_operators(request: Request, backend: Backend, trace: TraceWish) -> Result:
-    x = request.data
+    x = request.like
     if trace == "gradients":
         request = replace(request, taps=_zero_taps(request))
     kinds = tensors_of(request)
@@ -188,8 +197,8 @@ def _through_operators(request: Request, backend: Backend, trace: TraceWish) -> 
 
 def _zero_taps(request: Request) -> dict[str, Tensor]:
     """Zeros that take no memory, one for each pre-activation and for h and c."""
-    x = request.data
-    leading = (request.layers, request.directions, x.size(0), x.size(1))
+    x = request.like
+    leading = (request.layers, request.directions, *request.leading)
     taps = {}
     for name in request.cell.tapped:
         # A gate of the cell may be called like one of its states; it is as wide as c then.
@@ -201,7 +210,7 @@ def _zero_taps(request: Request) -> dict[str, Tensor]:
 def _autocast(request: Request) -> Request:
     """Under autocast everything comes in its type, as PyTorch's layer has it; sums are kept in float32."""
     dtype = autocast_type(request.data.device)
-    if dtype is None or request.data.dtype == torch.float64:  # which autocast leaves alone
+    if dtype is None or request.like.dtype == torch.float64:  # which autocast leaves alone
         return request
     return request.to(dtype)
 
@@ -215,10 +224,9 @@ def _masks(request: Request) -> States:
     """Dropout between layers as factors, drawn in torch's order; of a packed sequence for its steps only."""
     if request.dropout == 0:
         return ()
-    x = request.data
-    width = request.width * request.directions
+    x, shape = request.like, (*request.leading, request.width * request.directions)
     between = range(request.layers - 1)
-    return tuple([functional.dropout(x.new_ones(*x.shape[:-1], width), request.dropout) for _ in between])
+    return tuple([functional.dropout(x.new_ones(shape), request.dropout) for _ in between])
 
 
 def _run_packed(request: Request, x: PackedSequence, backend: Backend, trace: TraceWish) -> Result:
@@ -227,6 +235,8 @@ def _run_packed(request: Request, x: PackedSequence, backend: Backend, trace: Tr
             "got lengths together with a packed sequence, which carries its own; give one of them"
         )
     if _runs_by_itself(backend):
+        if request.by_index and _readable(x.data):
+            check_indices(request)
         if request.state is not None:
             request = replace(request, state=_permuted(request.state, x.sorted_indices))
         result = backend.run(request)

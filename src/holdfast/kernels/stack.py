@@ -12,6 +12,7 @@ from torch import Tensor
 
 from holdfast.kernels import masks
 from holdfast.kernels.direction import Direction, Named, Run, run
+from holdfast.kernels.gather import Entries, entries_of
 from holdfast.kernels.interface import Forward, Request, step_cell, valid_steps
 
 Place = tuple[int, int]
@@ -27,22 +28,30 @@ class Stack:
 
     def __init__(self, request: Request) -> None:
         self.original = request
-        dtype = request.data.dtype
+        dtype = request.like.dtype
         self.request = request if computing_type(dtype) == dtype else request.to(computing_type(dtype))
         self.cell = step_cell(request)
-        self.x = self.request.data
+        self.steps, self.batch = self.request.leading
+        self.like = self.request.like
         self.shared = self._shared_steps()
-        if request.lengths is not None:
-            self.x = self.without_padding(self.x)
+        self.x = self._entering()
         self.places = [(layer, d) for layer in range(request.layers) for d in range(request.directions)]
         self.directions = {place: self._direction(*place) for place in self.places}
 
+    def _entering(self) -> Tensor | Entries:
+        """What the first layer reads."""
+        if self.request.by_index:
+            valid = self.shared[False].get("valid")
+            return entries_of(self.request, None if valid is None else valid.squeeze(2))
+        x = self.request.data
+        return x if self.request.lengths is None else self.without_padding(x)
+
     def _shared_steps(self) -> dict[bool, Named]:
         """`valid` and `starts` `[T, B, 1]`, of the forward direction (False) and the reverse one (True)."""
-        request, x = self.request, self.x
+        request = self.request
         both: dict[bool, Named] = {False: {}, True: {}}
         if request.lengths is not None:
-            valid = valid_steps(request.lengths, x.size(0), x.device)
+            valid = valid_steps(request.lengths, self.steps, self.like.device)
             both[False]["valid"] = both[True]["valid"] = valid
         if request.reset is not None:
             begins = request.reset.unsqueeze(2)
@@ -71,17 +80,17 @@ class Stack:
         """What a reset re-initialises the k-th state to, `[width]`."""
         if self.request.start is not None:
             return self.request.start[k][layer * self.request.directions + d]
-        return self.x.new_zeros(self.request.width_of(self.cell.states[k]))
+        return self.like.new_zeros(self.request.width_of(self.cell.states[k]))
 
     def _masks(self, layer: int, d: int) -> Named:
-        request, times = self.request, torch.arange(self.x.size(0), device=self.x.device)
+        request, times = self.request, torch.arange(self.steps, device=self.like.device)
         drawn: Named = {}
         for draw in self.cell.draws:
             assert request.seed is not None
             when = self._beginnings(times) if draw.per_sequence else times
             units = request.width_of(draw.value)
             drawn[draw.symbol] = masks.chosen(
-                request.seed, draw.stream, layer, d, when, self.x.size(1), units, draw.probability
+                request.seed, draw.stream, layer, d, when, self.batch, units, draw.probability
             )
         return drawn
 
@@ -96,8 +105,16 @@ class Stack:
         """`[T, B, width]` with zeros in padding, whatever is there."""
         return torch.where(self.shared[False]["valid"], values, 0.0)
 
-    def layer_input(self, layer: int, x: Tensor) -> Tensor:
-        return x * self.request.masks[layer - 1] if layer > 0 and self.request.masks else x
+    def layer_input(self, layer: int, x: Tensor | Entries) -> Tensor | Entries:
+        if isinstance(x, Entries) or layer == 0 or not self.request.masks:
+            return x
+        return x * self.request.masks[layer - 1]
+
+    def layer_output(self, layer: int, own: Tensor, x: Tensor | Entries) -> Tensor:
+        """What the layer passes on of what it computed from x."""
+        if isinstance(x, Entries) or layer == 0 or not self.request.residual:
+            return own
+        return own + x
 
     def rows(self, states: tuple[Tensor, ...], layer: int, d: int) -> tuple[Tensor, ...]:
         return tuple(part[layer * self.request.directions + d] for part in states)
@@ -109,7 +126,7 @@ class Stack:
     def forward(self, keep: bool) -> Forward:
         """Run layer after layer; values and parts are there only if they are to be kept."""
         request, initial = self.request, self.request.initial_state()
-        if self.x.size(0) == 0:
+        if self.steps == 0:
             return self._without_steps(initial, keep)
         wanted = (*self.cell.values, *self.cell.kept_parts) if keep else ("h",)
         runs: dict[Place, Run] = {}
@@ -119,15 +136,22 @@ class Stack:
             for d in range(request.directions):
                 state = self.rows(initial, layer, d)
                 runs[layer, d] = self._run(layer, d, entering, state, wanted)
-            output = torch.cat([runs[layer, d].values["h"] for d in range(request.directions)], dim=2)
-            x = output + x if request.residual and layer > 0 else output
+            own = torch.cat([runs[layer, d].values["h"] for d in range(request.directions)], dim=2)
+            x = output = self.layer_output(layer, own, x)
         states = [torch.stack([runs[p].state[k] for p in self.places]) for k in range(len(self.cell.states))]
-        dtype = self.original.data.dtype
+        dtype = self.original.like.dtype
         values = self._stacked({p: one.values for p, one in runs.items()}) if keep else {}
         parts = self._stacked({p: one.parts for p, one in runs.items()}) if keep else {}
-        return Forward(x.to(dtype), tuple(state.to(dtype) for state in states), values, parts)
+        return Forward(output.to(dtype), tuple(state.to(dtype) for state in states), values, parts)
 
-    def _run(self, layer: int, d: int, x: Tensor, state: tuple[Tensor, ...], wanted: tuple[str, ...]) -> Run:
+    def _run(
+        self,
+        layer: int,
+        d: int,
+        x: Tensor | Entries,
+        state: tuple[Tensor, ...],
+        wanted: tuple[str, ...],
+    ) -> Run:
         direction = self.directions[layer, d]
         result = run(direction, x, state, wanted)
         ends = self.ends_reset(d)
@@ -138,12 +162,12 @@ class Stack:
         return replace(result, state=tuple(final))
 
     def _without_steps(self, initial: tuple[Tensor, ...], keep: bool) -> Forward:
-        request, dtype = self.request, self.original.data.dtype
+        request, dtype = self.request, self.original.like.dtype
 
         def empty(width: int) -> Tensor:
-            return self.x.new_zeros(request.layers, request.directions, 0, self.x.size(1), width)
+            return self.like.new_zeros(request.layers, request.directions, 0, self.batch, width)
 
-        output = self.x.new_zeros(0, self.x.size(1), request.width * request.directions)
+        output = self.like.new_zeros(0, self.batch, request.width * request.directions)
         values = {name: empty(request.width_of(name)) for name in self.cell.values if keep}
         parts = {name: empty(request.hidden) for name in self.cell.kept_parts if keep}
         return Forward(output.to(dtype), tuple(part.to(dtype).clone() for part in initial), values, parts)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from holdfast.kernels.direction import Run
 from holdfast.kernels.direction_backward import DirectionGradients, run_backward
+from holdfast.kernels.gather import Entries
 from holdfast.kernels.interface import Forward, Gradients, Upstream, Wanted
 from holdfast.kernels.stack import Place, Stack
 
@@ -20,11 +21,11 @@ def backward(stack: Stack, kept: Forward, upstream: Upstream, wanted: Wanted) ->
         torch.zeros_like(part) if given is None else given.to(part.dtype)
         for part, given in zip(initial, upstream.state, strict=True)
     ]
-    if stack.x.size(0) == 0:
+    if stack.steps == 0:
         return _without_steps(stack, d_state)
     inputs = _layer_inputs(stack, kept)
     found: dict[Place, DirectionGradients] = {}
-    d_output = None if upstream.output is None else upstream.output.to(stack.x.dtype)
+    d_output = None if upstream.output is None else upstream.output.to(stack.like.dtype)
     for layer in reversed(range(request.layers)):
         for d in range(request.directions):
             place = layer, d
@@ -49,20 +50,19 @@ def backward(stack: Stack, kept: Forward, upstream: Upstream, wanted: Wanted) ->
     return _gathered(stack, found, d_output if wanted.x else None)
 
 
-def _layer_inputs(stack: Stack, kept: Forward) -> list[Tensor]:
+def _layer_inputs(stack: Stack, kept: Forward) -> list[Tensor | Entries]:
     """What each layer read, from the h that each one left behind."""
     inputs, x = [], stack.x
     for layer in range(stack.request.layers):
         inputs.append(stack.layer_input(layer, x))
-        output = torch.cat(list(kept.values["h"][layer]), dim=2)
-        x = output + x if stack.request.residual and layer > 0 else output
+        x = stack.layer_output(layer, torch.cat(list(kept.values["h"][layer]), dim=2), x)
     return inputs
 
 
 def _through(
     stack: Stack,
     place: Place,
-    x: Tensor,
+    x: Tensor | Entries,
     kept: Run,
     reaching: dict[str, Tensor],
     d_state: tuple[Tensor, ...],
@@ -90,19 +90,19 @@ def _d_input(stack: Stack, layer: int, d_output: Tensor | None, d_own: list[Tens
         return None
     d_input = stack.layer_input(layer, parts[0] if len(parts) == 1 else parts[0] + parts[1])
     past = stack.request.residual and layer > 0 and d_output is not None
-    return d_input + d_output if past else d_input  # type: ignore[operator]
+    return d_input + d_output if past else d_input  # type: ignore[operator, return-value]
 
 
 def _gathered(stack: Stack, found: dict[Place, DirectionGradients], d_x: Tensor | None) -> Gradients:
     """In the shapes and types of the call."""
     request, original = stack.request, stack.original
-    states = stack.cell.states
+    states, dtype = stack.cell.states, original.like.dtype
 
     def start(k: int) -> Tensor:
         name, width = f"{states[k]}_start", request.width_of(states[k])
         return torch.stack(
             [
-                found[p].start[name] if name in found[p].start else stack.x.new_zeros(width)
+                found[p].start[name] if name in found[p].start else stack.like.new_zeros(width)
                 for p in stack.places
             ]
         )
@@ -118,17 +118,14 @@ def _gathered(stack: Stack, found: dict[Place, DirectionGradients], d_x: Tensor 
     ]
     layout = (request.layers, request.directions)
     return Gradients(
-        None if d_x is None else d_x.to(original.data.dtype),
+        None if d_x is None else d_x.to(dtype),
         weights,
-        tuple(
-            torch.stack([found[p].state[k] for p in stack.places]).to(original.data.dtype)
-            for k in range(len(states))
-        ),
-        tuple(start(k).to(original.data.dtype) for k in range(len(states))),
+        tuple(torch.stack([found[p].state[k] for p in stack.places]).to(dtype) for k in range(len(states))),
+        tuple(start(k).to(dtype) for k in range(len(states))),
         {
             name: torch.stack([found[p].taps[f"tap_{name}"] for p in stack.places])
             .unflatten(0, layout)
-            .to(original.data.dtype)
+            .to(dtype)
             for name in original.taps or {}
         },
     )
@@ -139,12 +136,12 @@ def _without_steps(stack: Stack, d_state: list[Tensor]) -> Gradients:
     original = stack.original
     rows = original.layers * original.directions
     return Gradients(
-        torch.zeros_like(original.data),
+        None if original.by_index else torch.zeros_like(original.data),
         [
             [{name: torch.zeros_like(own) for name, own in d.items()} for d in directions]
             for directions in original.weights
         ],
-        tuple(part.to(original.data.dtype).clone() for part in d_state),
-        tuple(original.data.new_zeros(rows, original.width_of(state)) for state in stack.cell.states),
+        tuple(part.to(original.like.dtype).clone() for part in d_state),
+        tuple(original.like.new_zeros(rows, original.width_of(state)) for state in stack.cell.states),
         {name: torch.zeros_like(tap) for name, tap in (original.taps or {}).items()},
     )

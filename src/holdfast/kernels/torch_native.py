@@ -3,6 +3,9 @@
 With `lengths` it runs the padded batch through the same fused call, exact to the bit where it matters: an
 extra input feature, 1 in padding and 0 elsewhere, drives the input gate to exactly 0 and the forget gate to
 exactly 1, so that c passes through padding unchanged and no gradient enters there.
+
+In the place of an x that is given by indices the W x of all directions is looked up, and weight_ih becomes
+the identity that picks those of its own direction.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
+from holdfast.kernels.gather import entries_of, product
 from holdfast.kernels.interface import (
     Forward,
     Gradients,
@@ -71,6 +75,8 @@ class TorchBackend:
 
     def run(self, request: Request) -> Result:
         """Run it under PyTorch's own autograd."""
+        if request.by_index:
+            request = _looked_up(request)
         if request.as_cell:
             return _run_cell(request, request.data)
         if request.data.size(0) == 0:
@@ -92,8 +98,9 @@ class TorchBackend:
         """Run it once more and differentiate: between two operators nothing of PyTorch's own is kept."""
         weights = [[dict(own) for own in directions] for directions in request.weights]
 
-        def results(x: Tensor, weights: Any, state: States) -> list[Tensor]:
-            result = self.run(replace(request, x=x, weights=weights, state=state or None))
+        def results(x: list[Tensor], weights: Any, state: States) -> list[Tensor]:
+            (data,) = x or [request.data]
+            result = self.run(replace(request, x=data, weights=weights, state=state or None))
             everything = (result.output, *result.state)
             return [one for one, wanted in zip(everything, reaching, strict=True) if wanted is not None]  # type: ignore[misc]
 
@@ -101,9 +108,24 @@ class TorchBackend:
         # Within an operator autograd is switched off for good; torch.func works there. PyTorch's layer asks
         # the grad mode whether to keep what its own backward pass needs.
         with torch.enable_grad():
-            _, pull, *_ = torch.func.vjp(results, request.data, weights, request.state or ())
+            x = [] if request.by_index else [request.data]
+            _, pull, *_ = torch.func.vjp(results, x, weights, request.state or ())
         d_x, d_weights, d_state = pull([gradient for gradient in reaching if gradient is not None])
-        return Gradients(d_x if wanted.x else None, d_weights, d_state, (), {})
+        return Gradients(d_x[0] if wanted.x else None, d_weights, d_state, (), {})
+
+
+def _looked_up(request: Request) -> Request:
+    """The same with an x of numbers, of whose I = D*G*H each direction reads G*H."""
+    valid = None
+    if request.lengths is not None:
+        valid = valid_steps(request.lengths, request.data.size(0), request.data.device).squeeze(2)
+    entries = entries_of(request, valid)
+    first = [own["weight_ih"] for own in request.weights[0]]
+    data = torch.cat([product(weight, entries) for weight in first], dim=-1)
+    picks = torch.eye(data.size(-1), dtype=data.dtype, device=data.device).chunk(len(first))
+    own = [{**own, "weight_ih": pick} for own, pick in zip(request.weights[0], picks, strict=True)]
+    x = request.x._replace(data=data) if isinstance(request.x, PackedSequence) else data
+    return replace(request, x=x, weights=[own, *request.weights[1:]], entries=())
 
 
 def _run_cell(request: Request, x: Tensor) -> Result:
