@@ -270,7 +270,8 @@ class _Call:
             [taps[name].data_ptr() if name in taps else 0 for name in states if taps],
             **self._checkpoints(kept),
         )
-        self._give_columns(weights)
+        if self.table and wanted.weights:
+            self.table.give_back(weights[0], request.weights[0], self._new)
         both = [
             [{**own, "bias_hh": own["bias_ih"].clone()} if "bias_ih" in own else own for own in layer]
             for layer in weights
@@ -314,14 +315,6 @@ class _Call:
     def _blocks(self, first: int, count: int) -> list[int]:
         """The addresses of so many row blocks [H]."""
         return [first + k * self.row_bytes for k in range(count)]
-
-    def _give_columns(self, weights: list[list[dict[str, Tensor]]]) -> None:
-        """In the place of the gradients of tables those of weight_ih."""
-        for own, gradients in zip(self.request.weights[0], weights[0] if self.table else (), strict=False):
-            if gradients:
-                assert self.table is not None
-                d_table = gradients["weight_ih"]
-                gradients["weight_ih"] = self.table.gradient(d_table, own["weight_ih"], self._new)
 
     def _weight_gradients(self) -> list[list[dict[str, Tensor]]]:
         """Room for the gradients of all weights; of the biases once, because both have the same."""

@@ -6,7 +6,7 @@ core's gradient of the table that of the weight. Else the columns that the call 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -63,8 +63,17 @@ class Table(NamedTuple):
         rows = weight.t()
         return rows.contiguous() if self.distinct is None else rows.index_select(0, self.distinct)
 
-    def gradient(self, d_table: Tensor, weight: Tensor, new: Callable[..., Tensor]) -> Tensor:
-        """The gradient of the weight; its memory is `d_table` itself or what `new` makes of a shape."""
+    def give_back(
+        self,
+        gradients: Sequence[dict[str, Tensor]],
+        weights: Sequence[Mapping[str, Tensor]],
+        new: Callable[..., Tensor],
+    ) -> None:
+        """Put the gradients of weight_ih in the place of those of the tables; `new` makes a tensor of a shape."""
+        for found, own in zip(gradients, weights, strict=True):
+            found["weight_ih"] = self._gradient(found["weight_ih"], own["weight_ih"], new)
+
+    def _gradient(self, d_table: Tensor, weight: Tensor, new: Callable[..., Tensor]) -> Tensor:
         if weight.t().is_contiguous():
             rows = d_table
             if self.distinct is not None:
