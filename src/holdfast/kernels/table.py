@@ -69,7 +69,7 @@ class Table(NamedTuple):
         weights: Sequence[Mapping[str, Tensor]],
         new: Callable[..., Tensor],
     ) -> None:
-        """Put the gradients of weight_ih in the place of those of the tables; `new` makes a tensor of a shape."""
+        """Put the gradients of weight_ih in the place of those of tables; `new` makes a tensor of a shape."""
         for found, own in zip(gradients, weights, strict=True):
             found["weight_ih"] = self._gradient(found["weight_ih"], own["weight_ih"], new)
 
