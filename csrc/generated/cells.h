@@ -32,6 +32,7 @@ struct entering {
 
 // lstm: gates i f g o; states h c; values i f g o c h.
 struct lstm {
+  static constexpr bool kStaged = false;
   static constexpr int kGates = 4;
   static constexpr int kStates = 2;
   static constexpr int kValues = 6;
@@ -98,6 +99,7 @@ struct lstm {
 // lstm_full: gates i f g o; states h c; values i f g o c h; scalars limit_c scale_g zoneout_c zoneout_h zoned_c; masks
 // drop_g keep_c keep_h.
 struct lstm_full {
+  static constexpr bool kStaged = false;
   static constexpr int kGates = 4;
   static constexpr int kStates = 2;
   static constexpr int kValues = 6;
@@ -196,6 +198,7 @@ struct lstm_full {
 
 // original: gates i g o; states h c; values i g o c h.
 struct original {
+  static constexpr bool kStaged = false;
   static constexpr int kGates = 3;
   static constexpr int kStates = 2;
   static constexpr int kValues = 5;
@@ -254,6 +257,7 @@ struct original {
 // original_full: gates i g o; states h c; values i g o c h; scalars limit_c scale_g zoneout_c zoneout_h zoned_c; masks
 // drop_g keep_c keep_h.
 struct original_full {
+  static constexpr bool kStaged = false;
   static constexpr int kGates = 3;
   static constexpr int kStates = 2;
   static constexpr int kValues = 5;
@@ -346,6 +350,7 @@ struct original_full {
 
 // peephole: gates i f g o; states h c; values i f g o c h; parameters p_i p_f p_o.
 struct peephole {
+  static constexpr bool kStaged = false;
   static constexpr int kGates = 4;
   static constexpr int kStates = 2;
   static constexpr int kValues = 6;
@@ -425,6 +430,7 @@ struct peephole {
 // peephole_full: gates i f g o; states h c; values i f g o c h; parameters p_i p_f p_o; scalars limit_c scale_g
 // zoneout_c zoneout_h zoned_c; masks drop_g keep_c keep_h.
 struct peephole_full {
+  static constexpr bool kStaged = false;
   static constexpr int kGates = 4;
   static constexpr int kStates = 2;
   static constexpr int kValues = 6;
@@ -536,6 +542,7 @@ struct peephole_full {
 
 // coupled: gates f g o; states h c; values f g o c h.
 struct coupled {
+  static constexpr bool kStaged = false;
   static constexpr int kGates = 3;
   static constexpr int kStates = 2;
   static constexpr int kValues = 5;
@@ -597,6 +604,7 @@ struct coupled {
 // coupled_full: gates f g o; states h c; values f g o c h; scalars limit_c scale_g zoneout_c zoneout_h zoned_c; masks
 // drop_g keep_c keep_h.
 struct coupled_full {
+  static constexpr bool kStaged = false;
   static constexpr int kGates = 3;
   static constexpr int kStates = 2;
   static constexpr int kValues = 5;
@@ -690,6 +698,7 @@ struct coupled_full {
 
 // rnn: gates g; states h; values g h.
 struct rnn {
+  static constexpr bool kStaged = false;
   static constexpr int kGates = 1;
   static constexpr int kStates = 1;
   static constexpr int kValues = 2;
@@ -727,6 +736,7 @@ struct rnn {
 
 // rnn_full: gates g; states h; values g h; scalars scale_g zoneout_h; masks drop_g keep_h.
 struct rnn_full {
+  static constexpr bool kStaged = false;
   static constexpr int kGates = 1;
   static constexpr int kStates = 1;
   static constexpr int kValues = 2;
@@ -779,6 +789,7 @@ struct rnn_full {
 
 // no_input_gate: gates f g o; states h c; values f g o c h; parameters p_f p_o.
 struct no_input_gate {
+  static constexpr bool kStaged = false;
   static constexpr int kGates = 3;
   static constexpr int kStates = 2;
   static constexpr int kValues = 5;
@@ -848,6 +859,7 @@ struct no_input_gate {
 // no_input_gate_full: gates f g o; states h c; values f g o c h; parameters p_f p_o; scalars limit_c scale_g zoneout_c
 // zoneout_h zoned_c; masks drop_g keep_c keep_h.
 struct no_input_gate_full {
+  static constexpr bool kStaged = false;
   static constexpr int kGates = 3;
   static constexpr int kStates = 2;
   static constexpr int kValues = 5;
@@ -948,6 +960,7 @@ struct no_input_gate_full {
 
 // no_forget_gate: gates i g o; states h c; values i g o c h; parameters p_i p_o.
 struct no_forget_gate {
+  static constexpr bool kStaged = false;
   static constexpr int kGates = 3;
   static constexpr int kStates = 2;
   static constexpr int kValues = 5;
@@ -1017,6 +1030,7 @@ struct no_forget_gate {
 // no_forget_gate_full: gates i g o; states h c; values i g o c h; parameters p_i p_o; scalars limit_c scale_g zoneout_c
 // zoneout_h zoned_c; masks drop_g keep_c keep_h.
 struct no_forget_gate_full {
+  static constexpr bool kStaged = false;
   static constexpr int kGates = 3;
   static constexpr int kStates = 2;
   static constexpr int kValues = 5;
@@ -1118,6 +1132,7 @@ struct no_forget_gate_full {
 
 // no_output_gate: gates i f g; states h c; values i f g c h; parameters p_i p_f.
 struct no_output_gate {
+  static constexpr bool kStaged = false;
   static constexpr int kGates = 3;
   static constexpr int kStates = 2;
   static constexpr int kValues = 5;
@@ -1186,6 +1201,7 @@ struct no_output_gate {
 // no_output_gate_full: gates i f g; states h c; values i f g c h; parameters p_i p_f; scalars limit_c scale_g zoneout_c
 // zoneout_h zoned_c; masks drop_g keep_c keep_h.
 struct no_output_gate_full {
+  static constexpr bool kStaged = false;
   static constexpr int kGates = 3;
   static constexpr int kStates = 2;
   static constexpr int kValues = 5;
@@ -1285,6 +1301,7 @@ struct no_output_gate_full {
 
 // no_input_activation: gates i f g o; states h c; values i f g o c h; parameters p_i p_f p_o.
 struct no_input_activation {
+  static constexpr bool kStaged = false;
   static constexpr int kGates = 4;
   static constexpr int kStates = 2;
   static constexpr int kValues = 6;
@@ -1364,6 +1381,7 @@ struct no_input_activation {
 // no_input_activation_full: gates i f g o; states h c; values i f g o c h; parameters p_i p_f p_o; scalars limit_c
 // scale_g zoneout_c zoneout_h zoned_c; masks drop_g keep_c keep_h.
 struct no_input_activation_full {
+  static constexpr bool kStaged = false;
   static constexpr int kGates = 4;
   static constexpr int kStates = 2;
   static constexpr int kValues = 6;
@@ -1475,6 +1493,7 @@ struct no_input_activation_full {
 
 // no_output_activation: gates i f g o; states h c; values i f g o c h; parameters p_i p_f p_o.
 struct no_output_activation {
+  static constexpr bool kStaged = false;
   static constexpr int kGates = 4;
   static constexpr int kStates = 2;
   static constexpr int kValues = 6;
@@ -1553,6 +1572,7 @@ struct no_output_activation {
 // no_output_activation_full: gates i f g o; states h c; values i f g o c h; parameters p_i p_f p_o; scalars limit_c
 // scale_g zoneout_c zoneout_h zoned_c; masks drop_g keep_c keep_h.
 struct no_output_activation_full {
+  static constexpr bool kStaged = false;
   static constexpr int kGates = 4;
   static constexpr int kStates = 2;
   static constexpr int kValues = 6;
@@ -1663,6 +1683,7 @@ struct no_output_activation_full {
 
 // coupled_peephole: gates f g o; states h c; values f g o c h; parameters p_f p_o.
 struct coupled_peephole {
+  static constexpr bool kStaged = false;
   static constexpr int kGates = 3;
   static constexpr int kStates = 2;
   static constexpr int kValues = 5;
@@ -1733,6 +1754,7 @@ struct coupled_peephole {
 // coupled_peephole_full: gates f g o; states h c; values f g o c h; parameters p_f p_o; scalars limit_c scale_g
 // zoneout_c zoneout_h zoned_c; masks drop_g keep_c keep_h.
 struct coupled_peephole_full {
+  static constexpr bool kStaged = false;
   static constexpr int kGates = 3;
   static constexpr int kStates = 2;
   static constexpr int kValues = 5;

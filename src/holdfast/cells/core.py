@@ -1,9 +1,11 @@
 """What the C++ core is printed: which cells, which of their modifiers, and in which order it has their parts.
 
-Each pointwise built-in cell is printed twice. The plain one serves the cell as it is. The `_full` one has
-every modifier that changes the equations; a call that lacks one gives numbers and masks with which that one
-changes nothing. Dropout of the h that enters `weight_hh`, `reset` and `padded` are no part of either: they
-are the same for every cell, and the core's loop does them.
+Each built-in cell is printed three times. The plain one serves the cell as it is. The `_full` one has every
+modifier that changes the equations but the projection; a call that lacks one gives numbers and masks with
+which that one changes nothing. The `_projected` one is the full one with a projection. Dropout of the h that
+enters `weight_hh`, `reset` and `padded` are no part of any: they are the same for every cell, and the core's
+loop does them. A pointwise cell without projection is *fused*: all of its step is done at one vector of units.
+The others are *staged*, see `holdfast.cells.staged`.
 """
 
 from __future__ import annotations
@@ -11,8 +13,8 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -21,7 +23,9 @@ from holdfast.cells.cell import Cell
 from holdfast.cells.derivative import derivative
 from holdfast.cells.expression import Expression, constant, ordered, symbol, symbols_of, where
 from holdfast.cells.graph import Draw
+from holdfast.cells.lowering import lowered_backward, lowered_forward, parts_of, unnamed_products
 from holdfast.cells.registry import BUILT_IN
+from holdfast.cells.staged import Program, program_of
 
 _OF_THE_LOOP = frozenset({"state_dropout", "reset", "padded"})
 _OF_THE_FULL = frozenset({"clip", "cell_dropout", "zoneout", "expected_zoneout", "tapped"})
@@ -34,15 +38,18 @@ class PrintedCell:
     """One cell as the core has it; the order of each tuple is that of the core's arrays.
 
     Attributes:
-        index: its place in `PRINTED`, by which the core is asked for it.
+        index: its place in the core's table, by which the core is asked for it.
         name: the name of its C++ struct.
         cell: the cell that it serves, without modifiers.
         variant: the cell whose equations are printed.
-        values: the named values that the forward step leaves for the backward step.
+        values: what the forward step leaves for the backward step: the named values, the results of products
+            that have no name (`products`), and of a split cell W x and R h of each gate, one after the other.
         scalars: the numbers that it reads, by symbol.
         masks: the masks that it reads, by symbol.
         taps: the whole gradient of each state's value, by state, in terms of what the backward step reads;
             none of a plain one.
+        products: those values that are results of products, without a name of the cell's.
+        numbers: how many numbers of each row, the same for all units, are kept too.
     """
 
     index: int
@@ -53,6 +60,8 @@ class PrintedCell:
     scalars: tuple[str, ...]
     masks: tuple[str, ...]
     taps: Mapping[str, Expression]
+    products: Mapping[str, Expression]
+    numbers: int
 
     @property
     def gates(self) -> tuple[str, ...]:
@@ -70,9 +79,41 @@ class PrintedCell:
         return self.cell.rows
 
     @property
+    def matrices(self) -> tuple[str, ...]:
+        """What the step multiplies by besides `weight_hh`, the projection last."""
+        return self.variant.matrices
+
+    @property
     def full(self) -> bool:
         """Whether it has the modifiers."""
         return bool(self.variant.modifiers)
+
+    @property
+    def projected(self) -> bool:
+        """Whether it projects h."""
+        return self.variant.has("project")
+
+    @property
+    def split(self) -> bool:
+        """Whether it reads W x and R h apart, which are then values."""
+        return bool(self.cell.split)
+
+    @property
+    def staged(self) -> bool:
+        """Whether a row is summed or multiplied within the step."""
+        return not _pointwise(self.variant)
+
+    @cached_property
+    def forward(self) -> Program:
+        """The step of a staged one."""
+        return program_of(lowered_forward(self.variant, self.values, self.products))
+
+    @cached_property
+    def backward(self) -> Program:
+        """The step backwards of a staged one."""
+        return program_of(
+            lowered_backward(self.variant, self.values, self.scalars, self.taps, self.products)
+        )
 
     @property
     def state_values(self) -> tuple[int, ...]:
@@ -106,8 +147,10 @@ def _pointwise(cell: Cell) -> bool:
     return not cell.split and not cell.matrices and not any(cuts)
 
 
-def _modified(cell: Cell, *, zoned: bool) -> Cell:
+def _modified(cell: Cell, *, zoned: bool, projected: bool) -> Cell:
     """With every modifier that changes the equations; which probabilities does not matter."""
+    if projected:
+        cell = modifiers.project(cell)
     if "c" in cell.values:
         cell = modifiers.clip(cell, 1.0)
     if "g" in cell.values:
@@ -124,9 +167,9 @@ def _taps(cell: Cell, full: Cell) -> dict[str, Expression]:
     Other values of the step see a state as it is before zoneout. What reaches them is part of the gradient
     where a call has no zoneout; the number `zoned_c` says whether it has.
     """
-    before = _modified(cell, zoned=False).values
+    before = _modified(cell, zoned=False, projected=full.has("project")).values
     upstream = {full.values[state]: symbol(f"d_{state}") for state in cell.states}
-    readable = [symbol(name) for name in full.inputs[len(full.gate_inputs) :]]
+    readable = [symbol(name) for name in full.gradient_inputs[len(full.states) + len(full.values) :]]
     wanted = [*(before[state] for state in cell.states), *upstream]
     found = derivative(full.values, upstream, wanted, readable)
     taps = {}
@@ -142,37 +185,53 @@ def _taps(cell: Cell, full: Cell) -> dict[str, Expression]:
     return taps
 
 
-def printed_twice(cell: Cell, first: int) -> tuple[PrintedCell, PrintedCell]:
-    """The plain and the full variant of a pointwise cell, of which the plain one has the place `first`."""
-    full = _modified(cell, zoned=True)
-    return (
-        _one(first, cell.name, cell, cell, {}),
-        _one(first + 1, f"{cell.name}_full", cell, full, _taps(cell, full)),
+def printed_variants(cell: Cell, first: int = 0) -> tuple[PrintedCell, PrintedCell, PrintedCell]:
+    """The plain, the full and the projected one of a cell without modifiers; `first` is the place of the plain."""
+    plain, full, projected = (
+        _one(first + k, f"{cell.name}{ending}", cell, variant)
+        for k, (ending, variant) in enumerate(
+            (
+                ("", cell),
+                ("_full", _modified(cell, zoned=True, projected=False)),
+                ("_projected", _modified(cell, zoned=True, projected=True)),
+            )
+        )
     )
+    return plain, full, projected
 
 
-def _one(index: int, name: str, cell: Cell, variant: Cell, taps: Mapping[str, Expression]) -> PrintedCell:
+def _one(index: int, name: str, cell: Cell, variant: Cell) -> PrintedCell:
+    taps = _taps(cell, variant) if variant.modifiers else {}
     needed = symbols_of(taps.values())
+    parts, products = parts_of(variant), unnamed_products(variant, taps.values())
+    normalised = [node for node in ordered(variant.values.values()) if node.op == "normalise"]
     return PrintedCell(
         index=index,
         name=name,
         cell=cell,
         variant=variant,
-        values=tuple(variant.values),
+        values=(*variant.values, *products, *(parts.kept if parts else ())),
         scalars=(
             *variant.graph.scalars,
             *(f"zoned_{state}" for state in cell.states if f"zoned_{state}" in needed),
         ),
         masks=tuple(draw.symbol for draw in variant.draws),
-        taps=MappingProxyType(dict(taps)),
+        taps=MappingProxyType(taps),
+        products=MappingProxyType(products),
+        numbers=2 * len(normalised),
     )
 
 
-PRINTED: tuple[PrintedCell, ...] = tuple(
-    printed
-    for number, cell in enumerate(filter(_pointwise, BUILT_IN))
-    for printed in printed_twice(cell, 2 * number)
-)
+def _built_in() -> tuple[PrintedCell, ...]:
+    """Fused ones first."""
+    variants = [printed for cell in BUILT_IN for printed in printed_variants(cell)]
+    variants.sort(key=lambda printed: printed.staged)
+    return tuple(replace(printed, index=index) for index, printed in enumerate(variants))
+
+
+ALL = _built_in()
+PRINTED = tuple(printed for printed in ALL if not printed.staged)
+STAGED = tuple(printed for printed in ALL if printed.staged)
 
 
 def digest_of(cells: Sequence[PrintedCell]) -> str:

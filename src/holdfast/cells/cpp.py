@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from holdfast.cells.core import PrintedCell, digest_of
+from holdfast.cells.core import PrintedCell
 from holdfast.cells.expression import Expression, constant, symbols_of
 from holdfast.cells.lstm import LSTM
 from holdfast.cells.modifiers import state_dropout
@@ -65,18 +65,22 @@ HOLDFAST_CELLS(HOLDFAST_FITS)
 """
 
 
-def cells_header(cells: Sequence[PrintedCell]) -> str:
-    """The text of `csrc/generated/cells.h`."""
+def cells_header(cells: Sequence[PrintedCell], digest: str) -> str:
+    """The text of `csrc/generated/cells.h` with these cells, and the digest of all that the core has."""
     structs = [_entering(), *map(_struct, cells)]
-    listed = ["#define HOLDFAST_CELLS(X)", *(f"  X({cell.index}, {cell.name})" for cell in cells)]
-    width = max(map(len, listed))
-    macro = [f"{line:{width}} \\" for line in listed[:-1]] + listed[-1:]
-    digest = [
+    written = [
         "",
         "// Python computes the same one from its cells: a core that was built from others is not used.",
-        f'#define HOLDFAST_CELLS_DIGEST "{digest_of(cells)}"',
+        f'#define HOLDFAST_CELLS_DIGEST "{digest}"',
     ]
-    return "\n".join([_HEADER, *structs, *macro, *digest, _FOOTER])
+    return "\n".join([_HEADER, *structs, *list_macro("HOLDFAST_CELLS", cells), *written, _FOOTER])
+
+
+def list_macro(name: str, cells: Sequence[PrintedCell]) -> list[str]:
+    """A macro that calls another one for each cell, with its index and name."""
+    listed = [f"#define {name}(X)", *(f"  X({cell.index}, {cell.name})" for cell in cells)]
+    width = max(map(len, listed))
+    return [f"{line:{width}} \\" for line in listed[:-1]] + listed[-1:]
 
 
 def _entering() -> str:
@@ -103,18 +107,12 @@ def _entering() -> str:
 def _struct(printed: PrintedCell) -> str:
     forward, backward = _forward(printed), _backward(printed)
     places = ", ".join(map(str, printed.state_values))
-    contents = {
-        "gates": printed.gates,
-        "states": printed.states,
-        "values": printed.values,
-        "parameters": printed.parameters,
-        "scalars": printed.scalars,
-        "masks": printed.masks,
-    }
+    contents = contents_of(printed)
     listed = "; ".join(f"{what} {' '.join(names)}" for what, names in contents.items() if names)
     lines = [
-        *_wrapped(f"{printed.name}: {listed}.", "// ", "// "),
+        *wrapped(f"{printed.name}: {listed}.", "// ", "// "),
         f"struct {printed.name} {{",
+        "  static constexpr bool kStaged = false;",
         *(f"  static constexpr int k{what.title()} = {len(names)};" for what, names in contents.items()),
         f"  static constexpr int kStateValues[kMostStates] = {{{places}}};",
     ]
@@ -128,6 +126,18 @@ def _struct(printed: PrintedCell) -> str:
             for array in arrays
         ]
     return "\n".join([*lines, "", *forward.lines(), "", *backward.lines(), "};", ""])
+
+
+def contents_of(printed: PrintedCell) -> dict[str, Sequence[str]]:
+    """What the arrays of a cell hold, in order."""
+    return {
+        "gates": printed.gates,
+        "states": printed.states,
+        "values": printed.values,
+        "parameters": printed.parameters,
+        "scalars": printed.scalars,
+        "masks": printed.masks,
+    }
 
 
 @dataclass(frozen=True)
@@ -174,8 +184,8 @@ class _Function:
         ]
         head = f"[[gnu::always_inline]] static inline void {self.name}("
         head += ", ".join(argument.replace(" ", _UNBROKEN) for argument in arguments) + ") {"
-        texts = [line for text in body for line in _wrapped(text, "    ", "        ")]
-        return ["  template <class V, class M>", *_wrapped(head, "  ", "      "), *texts, "  }"]
+        texts = [line for text in body for line in wrapped(text, "    ", "        ")]
+        return ["  template <class V, class M>", *wrapped(head, "  ", "      "), *texts, "  }"]
 
 
 def _type_of(array: str) -> str:
@@ -210,7 +220,8 @@ def _read_by_both(printed: PrintedCell) -> dict[str, Sequence[str]]:
     }
 
 
-def _wrapped(text: str, first: str, rest: str) -> list[str]:
+def wrapped(text: str, first: str, rest: str) -> list[str]:
+    """The text in lines of the repository's width; `~` keeps two words together."""
     wrapper = textwrap.TextWrapper(
         _WIDTH, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
     )

@@ -93,6 +93,21 @@ def derivative(
     return {node: gradients[node] for node in inputs if node in gradients}
 
 
+def kept_form(
+    values: Mapping[str, Expression], readable: Iterable[Expression]
+) -> Callable[[Expression], Expression | None]:
+    """How `derivative` rewrites what the forward pass computed; None where nothing that is kept gives it."""
+    kept = _Kept(values, frozenset(readable))
+
+    def rewritten(node: Expression) -> Expression | None:
+        try:
+            return kept(node)
+        except ValueError:
+            return None
+
+    return rewritten
+
+
 def _accumulate(gradients: dict[Expression, Expression], node: Expression, gradient: Expression) -> None:
     gradients[node] = gradients[node] + gradient if node in gradients else gradient
 
