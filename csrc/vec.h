@@ -57,6 +57,16 @@ using Mask = decltype(Vec<T>{} < Vec<T>{});
 template <class T>
 constexpr int kLanes = kVectorBytes / static_cast<int>(sizeof(T));
 
+// A vector that is used `uses` times beside `others`, in a register: GCC would rather read it from memory at each use.
+template <int USES, int OTHERS, class Vector>
+HOLDFAST_INLINE void keep_in_register([[maybe_unused]] Vector& vector) {
+#if defined(__AVX512F__)
+  if constexpr (USES > 1 && OTHERS < 32) __asm__("" : "+v"(vector));
+#elif defined(__AVX2__) && defined(__FMA__)
+  if constexpr (USES > 1 && OTHERS < 16) __asm__("" : "+x"(vector));
+#endif
+}
+
 // Minus zero keeps its sign, as it would not in a sum.
 template <class T>
 HOLDFAST_INLINE Vec<T> broadcast(T x) {
