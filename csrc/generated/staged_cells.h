@@ -656,8 +656,8 @@ struct layernorm {
       const V t1 = (c - mean_2) * scale_2;
       const V t2 = tanh(gamma_c * t1 + b_c);
       const V d_b_o = d_h * t2 * (o * (number<V>(1) - o));
-      const V kept_3 = (x_o - mean_0) * scale_0;
-      const V d_alpha_o = d_b_o * kept_3;
+      const V kept_1 = (x_o - mean_0) * scale_0;
+      const V d_alpha_o = d_b_o * kept_1;
       const V kept_0 = (r_o - mean_1) * scale_1;
       const V d_beta_o = d_b_o * kept_0;
       const V d_b_c = d_h * o * (number<V>(1) - t2 * t2);
@@ -665,7 +665,7 @@ struct layernorm {
       const V sum_0 = d_b_c * gamma_c;
       const V sum_1 = sum_0 * t1;
       const V d_h_prev = number<V>(0);
-      const V kept_1 = sum_0;
+      const V kept_2 = sum_0;
       at.set_bias(3, d_b_o);
       at.set_parameter(3, d_alpha_o);
       at.set_parameter(7, d_beta_o);
@@ -676,8 +676,8 @@ struct layernorm {
       at.add(1, sum_1);
       at.set_slot(0, kept_0);
       at.set_slot(1, kept_1);
-      at.set_slot(2, kept_3);
-      at.set_slot(3, d_b_o);
+      at.set_slot(2, d_b_o);
+      at.set_slot(3, kept_2);
     }
     if constexpr (STAGE == 1) {
       const V d_c = at.upstream(1);
@@ -702,8 +702,8 @@ struct layernorm {
       const V r_g = at.value(11);
       const V kept_0 = at.slot(0);
       const V kept_1 = at.slot(1);
-      const V kept_3 = at.slot(2);
-      const V d_b_o = at.slot(3);
+      const V d_b_o = at.slot(2);
+      const V kept_2 = at.slot(3);
       const V mean_0 = at.number(0);
       const V scale_0 = at.number(1);
       const V mean_1 = at.number(2);
@@ -712,10 +712,10 @@ struct layernorm {
       const V scale_2 = at.number(5);
       const V mean_u_0 = at.sum(0);
       const V mean_uy_0 = at.sum(1);
-      const V kept_2 = d_c + scale_2 * (kept_1 - mean_u_0 - (c - mean_2) * scale_2 * mean_uy_0);
-      const V d_b_i = kept_2 * g * (i * (number<V>(1) - i));
-      const V d_b_f = kept_2 * c_prev * (f * (number<V>(1) - f));
-      const V d_b_g = kept_2 * i * (number<V>(1) - g * g);
+      const V kept_3 = d_c + scale_2 * (kept_2 - mean_u_0 - (c - mean_2) * scale_2 * mean_uy_0);
+      const V d_b_i = kept_3 * g * (i * (number<V>(1) - i));
+      const V d_b_f = kept_3 * c_prev * (f * (number<V>(1) - f));
+      const V d_b_g = kept_3 * i * (number<V>(1) - g * g);
       const V t1 = (x_i - mean_0) * scale_0;
       const V d_alpha_i = d_b_i * t1;
       const V t2 = (x_f - mean_0) * scale_0;
@@ -728,13 +728,13 @@ struct layernorm {
       const V d_beta_f = d_b_f * t5;
       const V t6 = (r_g - mean_1) * scale_1;
       const V d_beta_g = d_b_g * t6;
-      const V d_c_prev = kept_2 * f;
+      const V d_c_prev = kept_3 * f;
       const V t7 = d_b_i * alpha_i;
       const V t8 = d_b_f * alpha_f;
       const V t9 = d_b_g * alpha_g;
       const V t10 = d_b_o * alpha_o;
       const V sum_2 = t7 + t8 + t9 + t10;
-      const V sum_3 = t7 * t1 + t8 * t2 + t9 * t3 + t10 * kept_3;
+      const V sum_3 = t7 * t1 + t8 * t2 + t9 * t3 + t10 * kept_1;
       const V t11 = d_b_i * beta_i;
       const V t12 = d_b_f * beta_f;
       const V t13 = d_b_g * beta_g;
@@ -755,8 +755,8 @@ struct layernorm {
       at.add(3, sum_3);
       at.add(4, sum_4);
       at.add(5, sum_5);
-      at.set_slot(1, kept_2);
-      at.set_slot(4, d_b_f);
+      at.set_slot(4, kept_3);
+      at.set_slot(3, d_b_f);
     }
     if constexpr (STAGE == 2) {
       const V alpha_i = at.parameter(0);
@@ -776,10 +776,10 @@ struct layernorm {
       const V x_g = at.value(10);
       const V r_g = at.value(11);
       const V kept_0 = at.slot(0);
-      const V kept_2 = at.slot(1);
-      const V kept_3 = at.slot(2);
-      const V d_b_o = at.slot(3);
-      const V d_b_f = at.slot(4);
+      const V kept_1 = at.slot(1);
+      const V d_b_o = at.slot(2);
+      const V d_b_f = at.slot(3);
+      const V kept_3 = at.slot(4);
       const V mean_0 = at.number(0);
       const V scale_0 = at.number(1);
       const V mean_1 = at.number(2);
@@ -788,15 +788,15 @@ struct layernorm {
       const V mean_uy_1 = at.sum(3);
       const V mean_u_2 = at.sum(4);
       const V mean_uy_2 = at.sum(5);
-      const V t1 = kept_2 * g * (i * (number<V>(1) - i));
+      const V t1 = kept_3 * g * (i * (number<V>(1) - i));
       const V d_x_i = scale_0 * (t1 * alpha_i - mean_u_1 - (x_i - mean_0) * scale_0 * mean_uy_1);
       const V d_r_i = scale_1 * (t1 * beta_i - mean_u_2 - (r_i - mean_1) * scale_1 * mean_uy_2);
       const V d_x_f = scale_0 * (d_b_f * alpha_f - mean_u_1 - (x_f - mean_0) * scale_0 * mean_uy_1);
       const V d_r_f = scale_1 * (d_b_f * beta_f - mean_u_2 - (r_f - mean_1) * scale_1 * mean_uy_2);
-      const V t2 = kept_2 * i * (number<V>(1) - g * g);
+      const V t2 = kept_3 * i * (number<V>(1) - g * g);
       const V d_x_g = scale_0 * (t2 * alpha_g - mean_u_1 - (x_g - mean_0) * scale_0 * mean_uy_1);
       const V d_r_g = scale_1 * (t2 * beta_g - mean_u_2 - (r_g - mean_1) * scale_1 * mean_uy_2);
-      const V d_x_o = scale_0 * (d_b_o * alpha_o - mean_u_1 - kept_3 * mean_uy_1);
+      const V d_x_o = scale_0 * (d_b_o * alpha_o - mean_u_1 - kept_1 * mean_uy_1);
       const V d_r_o = scale_1 * (d_b_o * beta_o - mean_u_2 - kept_0 * mean_uy_2);
       at.set_input(0, d_x_i);
       at.set_recurrent(0, d_r_i);
@@ -957,15 +957,15 @@ struct layernorm_full {
       const V d_b_o = t2 * t7 * (o * (number<V>(1) - o));
       const V kept_2 = (x_o - mean_0) * scale_0;
       const V d_alpha_o = d_b_o * kept_2;
-      const V kept_0 = (r_o - mean_1) * scale_1;
-      const V d_beta_o = d_b_o * kept_0;
+      const V kept_1 = (r_o - mean_1) * scale_1;
+      const V d_beta_o = d_b_o * kept_1;
       const V d_b_c = t2 * o * (number<V>(1) - t7 * t7);
       const V d_gamma_c = d_b_c * t6;
       const V d_h_prev = select(keep_h, t1, number<V>(0)) + d_h * zoneout_h;
       const V sum_0 = d_b_c * gamma_c;
       const V sum_1 = sum_0 * t6;
       const V d_tap_h = d_h;
-      const V kept_1 = sum_0;
+      const V kept_0 = sum_0;
       at.set_bias(3, d_b_o);
       at.set_parameter(3, d_alpha_o);
       at.set_parameter(7, d_beta_o);
@@ -975,10 +975,10 @@ struct layernorm_full {
       at.set_tap(0, d_tap_h);
       at.add(0, sum_0);
       at.add(1, sum_1);
-      at.set_slot(0, kept_0);
-      at.set_slot(3, kept_1);
-      at.set_slot(1, d_b_o);
-      at.set_slot(2, kept_2);
+      at.set_slot(2, kept_0);
+      at.set_slot(0, kept_1);
+      at.set_slot(1, kept_2);
+      at.set_slot(3, d_b_o);
     }
     if constexpr (STAGE == 1) {
       const V d_c = at.upstream(1);
@@ -1006,10 +1006,10 @@ struct layernorm_full {
       const V r_f = at.value(9);
       const V x_g = at.value(10);
       const V r_g = at.value(11);
-      const V kept_0 = at.slot(0);
-      const V d_b_o = at.slot(1);
-      const V kept_2 = at.slot(2);
-      const V kept_1 = at.slot(3);
+      const V kept_1 = at.slot(0);
+      const V kept_2 = at.slot(1);
+      const V kept_0 = at.slot(2);
+      const V d_b_o = at.slot(3);
       const V mean_0 = at.number(0);
       const V scale_0 = at.number(1);
       const V mean_1 = at.number(2);
@@ -1023,7 +1023,7 @@ struct layernorm_full {
       const V t3 = -limit_c;
       const V t4 = maximum(t2, t3);
       const V t5 = d_c * (number<V>(1) - zoneout_c);
-      const V t6 = scale_2 * (kept_1 - mean_u_0 - (minimum(t4, limit_c) - mean_2) * scale_2 * mean_uy_0) +
+      const V t6 = scale_2 * (kept_0 - mean_u_0 - (minimum(t4, limit_c) - mean_2) * scale_2 * mean_uy_0) +
           select(keep_c, number<V>(0), t5);
       const V t7 = select(t2 < t3, number<V>(0), select(limit_c < t4, number<V>(0), t6));
       const V d_b_i = t7 * t1 * (i * (number<V>(1) - i));
@@ -1054,7 +1054,7 @@ struct layernorm_full {
       const V t20 = d_b_g * beta_g;
       const V t21 = d_b_o * beta_o;
       const V sum_4 = t18 + t19 + t20 + t21;
-      const V sum_5 = t18 * t11 + t19 * t12 + t20 * t13 + t21 * kept_0;
+      const V sum_5 = t18 * t11 + t19 * t12 + t20 * t13 + t21 * kept_1;
       at.set_bias(0, d_b_i);
       at.set_bias(1, d_b_f);
       at.set_bias(2, d_b_g);
@@ -1070,9 +1070,9 @@ struct layernorm_full {
       at.add(3, sum_3);
       at.add(4, sum_4);
       at.add(5, sum_5);
-      at.set_slot(3, d_b_f);
-      at.set_slot(4, d_b_i);
-      at.set_slot(5, d_b_g);
+      at.set_slot(2, d_b_f);
+      at.set_slot(4, d_b_g);
+      at.set_slot(5, d_b_i);
     }
     if constexpr (STAGE == 2) {
       const V alpha_i = at.parameter(0);
@@ -1089,12 +1089,12 @@ struct layernorm_full {
       const V r_f = at.value(9);
       const V x_g = at.value(10);
       const V r_g = at.value(11);
-      const V kept_0 = at.slot(0);
-      const V d_b_o = at.slot(1);
-      const V kept_2 = at.slot(2);
-      const V d_b_f = at.slot(3);
-      const V d_b_i = at.slot(4);
-      const V d_b_g = at.slot(5);
+      const V kept_1 = at.slot(0);
+      const V kept_2 = at.slot(1);
+      const V d_b_f = at.slot(2);
+      const V d_b_o = at.slot(3);
+      const V d_b_g = at.slot(4);
+      const V d_b_i = at.slot(5);
       const V mean_0 = at.number(0);
       const V scale_0 = at.number(1);
       const V mean_1 = at.number(2);
@@ -1110,7 +1110,7 @@ struct layernorm_full {
       const V d_x_g = scale_0 * (d_b_g * alpha_g - mean_u_1 - (x_g - mean_0) * scale_0 * mean_uy_1);
       const V d_r_g = scale_1 * (d_b_g * beta_g - mean_u_2 - (r_g - mean_1) * scale_1 * mean_uy_2);
       const V d_x_o = scale_0 * (d_b_o * alpha_o - mean_u_1 - kept_2 * mean_uy_1);
-      const V d_r_o = scale_1 * (d_b_o * beta_o - mean_u_2 - kept_0 * mean_uy_2);
+      const V d_r_o = scale_1 * (d_b_o * beta_o - mean_u_2 - kept_1 * mean_uy_2);
       at.set_input(0, d_x_i);
       at.set_recurrent(0, d_r_i);
       at.set_input(1, d_x_f);
@@ -1163,7 +1163,7 @@ struct layernorm_projected {
       {0, CutKind::kProductBack, 0, 1, {{ArrayKind::kSlot, 0}}, 1, {{ArrayKind::kSlot, 1}}},
       {1, CutKind::kMean, 0, 1, {{ArrayKind::kValue, 0}}, 0, {}},
       {1, CutKind::kMean, 1, 1, {{ArrayKind::kValue, 0}}, 0, {}},
-      {1, CutKind::kOuter, 0, 1, {{ArrayKind::kSlot, 0}}, 1, {{ArrayKind::kSlot, 5}}},
+      {1, CutKind::kOuter, 0, 1, {{ArrayKind::kSlot, 0}}, 1, {{ArrayKind::kSlot, 1}}},
       {2, CutKind::kMean, 2, 4, {{ArrayKind::kValue, 0}, {ArrayKind::kValue, 0}, {ArrayKind::kValue, 0},
        {ArrayKind::kValue, 0}}, 0, {}},
       {2, CutKind::kMean, 3, 4, {{ArrayKind::kValue, 0}, {ArrayKind::kValue, 0}, {ArrayKind::kValue, 0},
@@ -1251,11 +1251,11 @@ struct layernorm_projected {
       const auto keep_h = at.mask(2);
       const V t1 = d_h * (number<V>(1) - zoneout_h);
       const V d_h_prev = select(keep_h, t1, number<V>(0)) + d_h * zoneout_h;
-      const V kept_2 = select(keep_h, number<V>(0), t1);
+      const V kept_4 = select(keep_h, number<V>(0), t1);
       const V d_tap_h = d_h;
       at.set_old(0, d_h_prev);
       at.set_tap(0, d_tap_h);
-      at.set_slot(0, kept_2);
+      at.set_slot(0, kept_4);
     }
     if constexpr (STAGE == 1) {
       const V c_prev = at.old(1);
@@ -1291,8 +1291,8 @@ struct layernorm_projected {
       const V d_gamma_c = d_b_c * t4;
       const V sum_0 = d_b_c * gamma_c;
       const V sum_1 = sum_0 * t4;
-      const V kept_4 = o * t5;
-      const V kept_0 = sum_0;
+      const V kept_0 = o * t5;
+      const V kept_2 = sum_0;
       at.set_bias(3, d_b_o);
       at.set_parameter(3, d_alpha_o);
       at.set_parameter(7, d_beta_o);
@@ -1300,11 +1300,11 @@ struct layernorm_projected {
       at.set_parameter(9, d_b_c);
       at.add(0, sum_0);
       at.add(1, sum_1);
-      at.set_slot(4, kept_0);
-      at.set_slot(1, kept_1);
-      at.set_slot(2, d_b_o);
+      at.set_slot(1, kept_0);
+      at.set_slot(2, kept_1);
+      at.set_slot(5, kept_2);
       at.set_slot(3, kept_3);
-      at.set_slot(5, kept_4);
+      at.set_slot(4, d_b_o);
     }
     if constexpr (STAGE == 2) {
       const V d_c = at.upstream(1);
@@ -1332,10 +1332,10 @@ struct layernorm_projected {
       const V r_f = at.value(9);
       const V x_g = at.value(10);
       const V r_g = at.value(11);
-      const V kept_1 = at.slot(1);
-      const V d_b_o = at.slot(2);
+      const V kept_1 = at.slot(2);
       const V kept_3 = at.slot(3);
-      const V kept_0 = at.slot(4);
+      const V d_b_o = at.slot(4);
+      const V kept_2 = at.slot(5);
       const V mean_0 = at.number(0);
       const V scale_0 = at.number(1);
       const V mean_1 = at.number(2);
@@ -1349,7 +1349,7 @@ struct layernorm_projected {
       const V t3 = -limit_c;
       const V t4 = maximum(t2, t3);
       const V t5 = d_c * (number<V>(1) - zoneout_c);
-      const V t6 = scale_2 * (kept_0 - mean_u_0 - (minimum(t4, limit_c) - mean_2) * scale_2 * mean_uy_0) +
+      const V t6 = scale_2 * (kept_2 - mean_u_0 - (minimum(t4, limit_c) - mean_2) * scale_2 * mean_uy_0) +
           select(keep_c, number<V>(0), t5);
       const V t7 = select(t2 < t3, number<V>(0), select(limit_c < t4, number<V>(0), t6));
       const V d_b_i = t7 * t1 * (i * (number<V>(1) - i));
@@ -1396,7 +1396,7 @@ struct layernorm_projected {
       at.add(3, sum_3);
       at.add(4, sum_4);
       at.add(5, sum_5);
-      at.set_slot(4, d_b_g);
+      at.set_slot(5, d_b_g);
       at.set_slot(6, d_b_f);
       at.set_slot(7, d_b_i);
     }
@@ -1415,10 +1415,10 @@ struct layernorm_projected {
       const V r_f = at.value(9);
       const V x_g = at.value(10);
       const V r_g = at.value(11);
-      const V kept_1 = at.slot(1);
-      const V d_b_o = at.slot(2);
+      const V kept_1 = at.slot(2);
       const V kept_3 = at.slot(3);
-      const V d_b_g = at.slot(4);
+      const V d_b_o = at.slot(4);
+      const V d_b_g = at.slot(5);
       const V d_b_f = at.slot(6);
       const V d_b_i = at.slot(7);
       const V mean_0 = at.number(0);
@@ -1512,11 +1512,11 @@ struct rnn_projected {
       const auto keep_h = at.mask(1);
       const V t1 = d_h * (number<V>(1) - zoneout_h);
       const V d_h_prev = select(keep_h, t1, number<V>(0)) + d_h * zoneout_h;
-      const V kept_1 = select(keep_h, number<V>(0), t1);
+      const V kept_0 = select(keep_h, number<V>(0), t1);
       const V d_tap_h = d_h;
       at.set_old(0, d_h_prev);
       at.set_tap(0, d_tap_h);
-      at.set_slot(0, kept_1);
+      at.set_slot(0, kept_0);
     }
     if constexpr (STAGE == 1) {
       const V scale_g = at.scalar(0);
@@ -1524,9 +1524,9 @@ struct rnn_projected {
       const V g = at.value(0);
       const V d_weight_hr_0 = at.slot(1);
       const V d_z_g = select(drop_g, number<V>(0), d_weight_hr_0) * scale_g * (number<V>(1) - g * g);
-      const V kept_0 = select(drop_g, number<V>(0), g * scale_g);
+      const V kept_1 = select(drop_g, number<V>(0), g * scale_g);
       at.set_gate(0, d_z_g);
-      at.set_slot(1, kept_0);
+      at.set_slot(1, kept_1);
     }
   }
 };
@@ -1613,11 +1613,11 @@ struct no_input_gate_projected {
       const auto keep_h = at.mask(2);
       const V t1 = d_h * (number<V>(1) - zoneout_h);
       const V d_h_prev = select(keep_h, t1, number<V>(0)) + d_h * zoneout_h;
-      const V kept_1 = select(keep_h, number<V>(0), t1);
+      const V kept_0 = select(keep_h, number<V>(0), t1);
       const V d_tap_h = d_h;
       at.set_old(0, d_h_prev);
       at.set_tap(0, d_tap_h);
-      at.set_slot(0, kept_1);
+      at.set_slot(0, kept_0);
     }
     if constexpr (STAGE == 1) {
       const V d_c = at.upstream(1);
@@ -1649,7 +1649,7 @@ struct no_input_gate_projected {
       const V d_p_o = d_z_o * t4;
       const V d_c_prev = select(keep_c, t6, number<V>(0)) + d_c * zoneout_c + t8 * f + d_z_f * p_f;
       const V d_tap_c = select(zoned_c < number<V>(0.5), t7, d_c);
-      const V kept_0 = o * t5;
+      const V kept_1 = o * t5;
       at.set_gate(0, d_z_f);
       at.set_gate(1, d_z_g);
       at.set_gate(2, d_z_o);
@@ -1657,7 +1657,7 @@ struct no_input_gate_projected {
       at.set_parameter(1, d_p_o);
       at.set_old(1, d_c_prev);
       at.set_tap(1, d_tap_c);
-      at.set_slot(1, kept_0);
+      at.set_slot(1, kept_1);
     }
   }
 };
@@ -2152,11 +2152,11 @@ struct no_output_activation_projected {
       const auto keep_h = at.mask(2);
       const V t1 = d_h * (number<V>(1) - zoneout_h);
       const V d_h_prev = select(keep_h, t1, number<V>(0)) + d_h * zoneout_h;
-      const V kept_1 = select(keep_h, number<V>(0), t1);
+      const V kept_0 = select(keep_h, number<V>(0), t1);
       const V d_tap_h = d_h;
       at.set_old(0, d_h_prev);
       at.set_tap(0, d_tap_h);
-      at.set_slot(0, kept_1);
+      at.set_slot(0, kept_0);
     }
     if constexpr (STAGE == 1) {
       const V d_c = at.upstream(1);
@@ -2192,7 +2192,7 @@ struct no_output_activation_projected {
       const V d_p_o = d_z_o * t6;
       const V d_c_prev = select(keep_c, t5, number<V>(0)) + d_c * zoneout_c + t8 * f + d_z_f * p_f + d_z_i * p_i;
       const V d_tap_c = select(zoned_c < number<V>(0.5), t7, d_c);
-      const V kept_0 = o * t6;
+      const V kept_1 = o * t6;
       at.set_gate(0, d_z_i);
       at.set_gate(1, d_z_f);
       at.set_gate(2, d_z_g);
@@ -2202,7 +2202,7 @@ struct no_output_activation_projected {
       at.set_parameter(2, d_p_o);
       at.set_old(1, d_c_prev);
       at.set_tap(1, d_tap_c);
-      at.set_slot(1, kept_0);
+      at.set_slot(1, kept_1);
     }
   }
 };
@@ -2372,9 +2372,9 @@ struct full_gate_recurrence {
   static constexpr bool kBackwardNarrow[] = {false, false};
   static constexpr int kBackwardCutCount = 2;
   static constexpr Cut kBackwardCuts[] = {
-      {0, CutKind::kProductBack, 0, 3, {{ArrayKind::kSlot, 2}, {ArrayKind::kSlot, 0}, {ArrayKind::kSlot, 1}}, 3,
+      {0, CutKind::kProductBack, 0, 3, {{ArrayKind::kSlot, 1}, {ArrayKind::kSlot, 0}, {ArrayKind::kSlot, 2}}, 3,
        {{ArrayKind::kSlot, 3}, {ArrayKind::kSlot, 4}, {ArrayKind::kSlot, 5}}},
-      {0, CutKind::kOuter, 0, 3, {{ArrayKind::kSlot, 2}, {ArrayKind::kSlot, 0}, {ArrayKind::kSlot, 1}}, 3,
+      {0, CutKind::kOuter, 0, 3, {{ArrayKind::kSlot, 1}, {ArrayKind::kSlot, 0}, {ArrayKind::kSlot, 2}}, 3,
        {{ArrayKind::kOld, 2}, {ArrayKind::kOld, 3}, {ArrayKind::kOld, 4}}},
   };
 
@@ -2444,9 +2444,9 @@ struct full_gate_recurrence {
       at.set_parameter(2, d_p_o);
       at.set_old(0, d_h_prev);
       at.set_old(1, d_c_prev);
-      at.set_slot(1, d_z_o);
+      at.set_slot(2, d_z_o);
       at.set_slot(0, d_z_f);
-      at.set_slot(2, d_z_i);
+      at.set_slot(1, d_z_i);
     }
     if constexpr (STAGE == 1) {
       const V d_weight_gates_0 = at.slot(3);
@@ -2463,8 +2463,7 @@ struct full_gate_recurrence {
 };
 
 // full_gate_recurrence_full: gates i f g o; states h c i f o; values i f g o c h; parameters p_i p_f p_o; scalars
-// limit_c scale_g zoneout_c zoneout_h zoned_c zoned_i zoned_f zoned_o; masks drop_g keep_c keep_h; matrices
-// weight_gates.
+// limit_c scale_g zoneout_c zoneout_h zoned_c; masks drop_g keep_c keep_h; matrices weight_gates.
 struct full_gate_recurrence_full {
   static constexpr bool kStaged = true;
   static constexpr bool kSplit = false;
@@ -2472,7 +2471,7 @@ struct full_gate_recurrence_full {
   static constexpr int kStates = 5;
   static constexpr int kValues = 6;
   static constexpr int kParameters = 3;
-  static constexpr int kScalars = 8;
+  static constexpr int kScalars = 5;
   static constexpr int kMasks = 3;
   static constexpr int kMatrices = 1;
   static constexpr int kNumbers = 0;
@@ -2495,9 +2494,9 @@ struct full_gate_recurrence_full {
   static constexpr bool kBackwardNarrow[] = {false, false};
   static constexpr int kBackwardCutCount = 2;
   static constexpr Cut kBackwardCuts[] = {
-      {0, CutKind::kProductBack, 0, 3, {{ArrayKind::kSlot, 1}, {ArrayKind::kSlot, 2}, {ArrayKind::kSlot, 0}}, 3,
+      {0, CutKind::kProductBack, 0, 3, {{ArrayKind::kSlot, 1}, {ArrayKind::kSlot, 0}, {ArrayKind::kSlot, 2}}, 3,
        {{ArrayKind::kSlot, 3}, {ArrayKind::kSlot, 4}, {ArrayKind::kSlot, 5}}},
-      {0, CutKind::kOuter, 0, 3, {{ArrayKind::kSlot, 1}, {ArrayKind::kSlot, 2}, {ArrayKind::kSlot, 0}}, 3,
+      {0, CutKind::kOuter, 0, 3, {{ArrayKind::kSlot, 1}, {ArrayKind::kSlot, 0}, {ArrayKind::kSlot, 2}}, 3,
        {{ArrayKind::kOld, 2}, {ArrayKind::kOld, 3}, {ArrayKind::kOld, 4}}},
   };
 
@@ -2559,9 +2558,6 @@ struct full_gate_recurrence_full {
       const V zoneout_c = at.scalar(2);
       const V zoneout_h = at.scalar(3);
       const V zoned_c = at.scalar(4);
-      const V zoned_i = at.scalar(5);
-      const V zoned_f = at.scalar(6);
-      const V zoned_o = at.scalar(7);
       const auto drop_g = at.mask(0);
       const auto keep_c = at.mask(1);
       const auto keep_h = at.mask(2);
@@ -2578,24 +2574,18 @@ struct full_gate_recurrence_full {
       const V t7 = minimum(t4, limit_c);
       const V t8 = tanh(t7);
       const V t9 = d_c * (number<V>(1) - zoneout_c);
-      const V t10 = d_o + t6 * t8;
-      const V d_z_o = t10 * (o * (number<V>(1) - o));
-      const V t11 = t6 * o * (number<V>(1) - t8 * t8) + select(keep_c, number<V>(0), t9) + d_z_o * p_o;
-      const V t12 = select(t2 < t3, number<V>(0), select(limit_c < t4, number<V>(0), t11));
-      const V t13 = d_i + t12 * t1;
-      const V d_z_i = t13 * (i * (number<V>(1) - i));
-      const V t14 = d_f + t12 * c_prev;
-      const V d_z_f = t14 * (f * (number<V>(1) - f));
-      const V d_z_g = select(drop_g, number<V>(0), t12 * i) * scale_g * (number<V>(1) - g * g);
+      const V d_z_o = (d_o + t6 * t8) * (o * (number<V>(1) - o));
+      const V t10 = t6 * o * (number<V>(1) - t8 * t8) + select(keep_c, number<V>(0), t9) + d_z_o * p_o;
+      const V t11 = select(t2 < t3, number<V>(0), select(limit_c < t4, number<V>(0), t10));
+      const V d_z_i = (d_i + t11 * t1) * (i * (number<V>(1) - i));
+      const V d_z_f = (d_f + t11 * c_prev) * (f * (number<V>(1) - f));
+      const V d_z_g = select(drop_g, number<V>(0), t11 * i) * scale_g * (number<V>(1) - g * g);
       const V d_p_i = d_z_i * c_prev;
       const V d_p_f = d_z_f * c_prev;
       const V d_p_o = d_z_o * t7;
       const V d_h_prev = select(keep_h, t5, number<V>(0)) + d_h * zoneout_h;
-      const V d_c_prev = select(keep_c, t9, number<V>(0)) + d_c * zoneout_c + t12 * f + d_z_f * p_f + d_z_i * p_i;
-      const V d_tap_c = select(zoned_c < number<V>(0.5), t11, d_c);
-      const V d_tap_i = select(zoned_i < number<V>(0.5), t13, t13);
-      const V d_tap_f = select(zoned_f < number<V>(0.5), t14, t14);
-      const V d_tap_o = select(zoned_o < number<V>(0.5), t10, t10);
+      const V d_c_prev = select(keep_c, t9, number<V>(0)) + d_c * zoneout_c + t11 * f + d_z_f * p_f + d_z_i * p_i;
+      const V d_tap_c = select(zoned_c < number<V>(0.5), t10, d_c);
       const V d_tap_h = d_h;
       at.set_gate(0, d_z_i);
       at.set_gate(1, d_z_f);
@@ -2608,12 +2598,9 @@ struct full_gate_recurrence_full {
       at.set_old(1, d_c_prev);
       at.set_tap(0, d_tap_h);
       at.set_tap(1, d_tap_c);
-      at.set_tap(2, d_tap_i);
-      at.set_tap(3, d_tap_f);
-      at.set_tap(4, d_tap_o);
-      at.set_slot(0, d_z_o);
+      at.set_slot(2, d_z_o);
+      at.set_slot(0, d_z_f);
       at.set_slot(1, d_z_i);
-      at.set_slot(2, d_z_f);
     }
     if constexpr (STAGE == 1) {
       const V d_weight_gates_0 = at.slot(3);
@@ -2630,8 +2617,7 @@ struct full_gate_recurrence_full {
 };
 
 // full_gate_recurrence_projected: gates i f g o; states h c i f o; values i f g o c h; parameters p_i p_f p_o; scalars
-// limit_c scale_g zoneout_c zoneout_h zoned_c zoned_i zoned_f zoned_o; masks drop_g keep_c keep_h; matrices
-// weight_gates weight_hr.
+// limit_c scale_g zoneout_c zoneout_h zoned_c; masks drop_g keep_c keep_h; matrices weight_gates weight_hr.
 struct full_gate_recurrence_projected {
   static constexpr bool kStaged = true;
   static constexpr bool kSplit = false;
@@ -2639,7 +2625,7 @@ struct full_gate_recurrence_projected {
   static constexpr int kStates = 5;
   static constexpr int kValues = 6;
   static constexpr int kParameters = 3;
-  static constexpr int kScalars = 8;
+  static constexpr int kScalars = 5;
   static constexpr int kMasks = 3;
   static constexpr int kMatrices = 2;
   static constexpr int kNumbers = 0;
@@ -2664,11 +2650,11 @@ struct full_gate_recurrence_projected {
   static constexpr int kBackwardCutCount = 4;
   static constexpr Cut kBackwardCuts[] = {
       {0, CutKind::kProductBack, 1, 1, {{ArrayKind::kSlot, 0}}, 1, {{ArrayKind::kSlot, 1}}},
-      {1, CutKind::kProductBack, 0, 3, {{ArrayKind::kSlot, 1}, {ArrayKind::kSlot, 2}, {ArrayKind::kSlot, 3}}, 3,
+      {1, CutKind::kProductBack, 0, 3, {{ArrayKind::kSlot, 4}, {ArrayKind::kSlot, 3}, {ArrayKind::kSlot, 2}}, 3,
        {{ArrayKind::kSlot, 5}, {ArrayKind::kSlot, 6}, {ArrayKind::kSlot, 7}}},
-      {1, CutKind::kOuter, 0, 3, {{ArrayKind::kSlot, 1}, {ArrayKind::kSlot, 2}, {ArrayKind::kSlot, 3}}, 3,
+      {1, CutKind::kOuter, 0, 3, {{ArrayKind::kSlot, 4}, {ArrayKind::kSlot, 3}, {ArrayKind::kSlot, 2}}, 3,
        {{ArrayKind::kOld, 2}, {ArrayKind::kOld, 3}, {ArrayKind::kOld, 4}}},
-      {1, CutKind::kOuter, 1, 1, {{ArrayKind::kSlot, 0}}, 1, {{ArrayKind::kSlot, 4}}},
+      {1, CutKind::kOuter, 1, 1, {{ArrayKind::kSlot, 0}}, 1, {{ArrayKind::kSlot, 1}}},
   };
 
   template <int STAGE, class V, class At>
@@ -2744,9 +2730,6 @@ struct full_gate_recurrence_projected {
       const V scale_g = at.scalar(1);
       const V zoneout_c = at.scalar(2);
       const V zoned_c = at.scalar(4);
-      const V zoned_i = at.scalar(5);
-      const V zoned_f = at.scalar(6);
-      const V zoned_o = at.scalar(7);
       const auto drop_g = at.mask(0);
       const auto keep_c = at.mask(1);
       const V i = at.value(0);
@@ -2761,23 +2744,17 @@ struct full_gate_recurrence_projected {
       const V t5 = minimum(t4, limit_c);
       const V t6 = tanh(t5);
       const V t7 = d_c * (number<V>(1) - zoneout_c);
-      const V t8 = d_o + d_weight_hr_0 * t6;
-      const V d_z_o = t8 * (o * (number<V>(1) - o));
-      const V t9 = d_weight_hr_0 * o * (number<V>(1) - t6 * t6) + select(keep_c, number<V>(0), t7) + d_z_o * p_o;
-      const V t10 = select(t2 < t3, number<V>(0), select(limit_c < t4, number<V>(0), t9));
-      const V t11 = d_i + t10 * t1;
-      const V d_z_i = t11 * (i * (number<V>(1) - i));
-      const V t12 = d_f + t10 * c_prev;
-      const V d_z_f = t12 * (f * (number<V>(1) - f));
-      const V d_z_g = select(drop_g, number<V>(0), t10 * i) * scale_g * (number<V>(1) - g * g);
+      const V d_z_o = (d_o + d_weight_hr_0 * t6) * (o * (number<V>(1) - o));
+      const V t8 = d_weight_hr_0 * o * (number<V>(1) - t6 * t6) + select(keep_c, number<V>(0), t7) + d_z_o * p_o;
+      const V t9 = select(t2 < t3, number<V>(0), select(limit_c < t4, number<V>(0), t8));
+      const V d_z_i = (d_i + t9 * t1) * (i * (number<V>(1) - i));
+      const V d_z_f = (d_f + t9 * c_prev) * (f * (number<V>(1) - f));
+      const V d_z_g = select(drop_g, number<V>(0), t9 * i) * scale_g * (number<V>(1) - g * g);
       const V d_p_i = d_z_i * c_prev;
       const V d_p_f = d_z_f * c_prev;
       const V d_p_o = d_z_o * t5;
-      const V d_c_prev = select(keep_c, t7, number<V>(0)) + d_c * zoneout_c + t10 * f + d_z_f * p_f + d_z_i * p_i;
-      const V d_tap_c = select(zoned_c < number<V>(0.5), t9, d_c);
-      const V d_tap_i = select(zoned_i < number<V>(0.5), t11, t11);
-      const V d_tap_f = select(zoned_f < number<V>(0.5), t12, t12);
-      const V d_tap_o = select(zoned_o < number<V>(0.5), t8, t8);
+      const V d_c_prev = select(keep_c, t7, number<V>(0)) + d_c * zoneout_c + t9 * f + d_z_f * p_f + d_z_i * p_i;
+      const V d_tap_c = select(zoned_c < number<V>(0.5), t8, d_c);
       const V kept_0 = o * t6;
       at.set_gate(0, d_z_i);
       at.set_gate(1, d_z_f);
@@ -2788,13 +2765,10 @@ struct full_gate_recurrence_projected {
       at.set_parameter(2, d_p_o);
       at.set_old(1, d_c_prev);
       at.set_tap(1, d_tap_c);
-      at.set_tap(2, d_tap_i);
-      at.set_tap(3, d_tap_f);
-      at.set_tap(4, d_tap_o);
-      at.set_slot(3, d_z_o);
-      at.set_slot(1, d_z_i);
-      at.set_slot(2, d_z_f);
-      at.set_slot(4, kept_0);
+      at.set_slot(1, kept_0);
+      at.set_slot(2, d_z_o);
+      at.set_slot(3, d_z_f);
+      at.set_slot(4, d_z_i);
     }
     if constexpr (STAGE == 2) {
       const V d_weight_gates_0 = at.slot(5);

@@ -173,7 +173,7 @@ def _taps(cell: Cell, full: Cell) -> dict[str, Expression]:
     wanted = [*(before[state] for state in cell.states), *upstream]
     found = derivative(full.values, upstream, wanted, readable)
     taps = {}
-    for state in cell.states:
+    for state in cell.tapped[len(cell.gates) :]:
         others = [value for name, value in full.values.items() if name.removesuffix("_raw") != state]
         seen = any(node is before[state] for node in ordered(others))
         gradient = found[full.values[state]]

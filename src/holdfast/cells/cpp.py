@@ -204,7 +204,7 @@ def _backward(printed: PrintedCell) -> _Function:
         "d_z": [f"d_{name}" for name in printed.variant.gate_inputs],
         "d_old": [f"d_{state}_prev" for state in printed.states],
         "d_parameter": [f"d_{name}" for name in printed.parameters],
-        "d_tap": list(taps),
+        "d_tap": [f"d_tap_{state}" for state in printed.states if taps],
     }
     return _Function(
         "backward", reads | _read_by_both(printed), {**printed.variant.gradients, **taps}, writes

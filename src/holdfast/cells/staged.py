@@ -388,8 +388,9 @@ class _Writer:
 
     def _cut(self, cut: CutPoint) -> Cut:
         after = self.times.after(cut)
-        if cut.kind == "mean":
-            return Cut(after, cut.kind, cut.target, (Array("value", 0),) * cut.count, ())
+        if cut.kind == "mean":  # only how many widths there are matters
+            wide = (leaf.place for leaf in self.lowered.leaves.values() if (leaf.array, leaf.narrow) == ("value", False))
+            return Cut(after, cut.kind, cut.target, (Array("value", next(wide)),) * cut.count, ())
         inputs = tuple(self._array(cut, part) for part in cut.parts)
         outputs = tuple(self._array(cut, other) for other in cut.others)
         if cut.kind.startswith("product"):
