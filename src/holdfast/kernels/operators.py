@@ -254,7 +254,8 @@ def _(
         for tensor in kinds[kind]
     ]
     for place in _columnwise(request) if wanted.weights else ():
-        gradients[place] = torch.empty_like(gradients[place].t()).t()
+        rows = gradients[place].t()
+        gradients[place] = torch.empty_like(rows, memory_format=torch.contiguous_format).t()
     return gradients
 
 

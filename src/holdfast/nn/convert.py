@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import torch
 from torch import nn
 
 from holdfast.cells import get
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 Module = TypeVar("Module", bound=nn.Module)
 
 # Keywords that say what the first values are, or where and in what memory a call runs, not what it computes.
-_WITHOUT_EFFECT = {"forget_bias", "init", "max_lag", "recompute", "backend"}
+_WITHOUT_EFFECT = {"forget_bias", "init", "max_lag", "recompute", "sparse_input", "backend"}
 _SHARED = ("num_layers", "bias", "batch_first", "bidirectional")
 
 
@@ -83,7 +84,8 @@ def with_parameters_of(source: nn.Module, made: Module) -> Module:
                 "the parametrisation first (torch.nn.utils.parametrize.remove_parametrizations)"
             )
         own = stored[name]
-        setattr(made, name, nn.Parameter(own.detach().clone(), requires_grad=own.requires_grad))
+        values = torch.empty_like(own, memory_format=torch.contiguous_format).copy_(own.detach())
+        setattr(made, name, nn.Parameter(values, requires_grad=own.requires_grad))
     flatten: Any = getattr(made, "flatten_parameters", None)
     if flatten is not None:
         flatten()

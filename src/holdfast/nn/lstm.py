@@ -12,6 +12,7 @@ from holdfast.errors import ConfigError, InputError
 from holdfast.kernels import Request, Result, States, Weights, recurrence
 from holdfast.kernels.checkpoints import as_number
 from holdfast.nn import convert
+from holdfast.nn.indexed import as_coo, as_given, axes
 from holdfast.nn.keywords import described
 from holdfast.nn.layout import Layout, Lengths, Resets, as_lengths, as_reset
 from holdfast.nn.modified import draw_seed, refuse_recorded
@@ -34,6 +35,7 @@ class _Call(NamedTuple):
     lengths: Tensor | None
     reset: Tensor | None
     layout: Layout
+    entries: States = ()
 
 
 class LSTM(Recurrent):
@@ -78,6 +80,9 @@ class LSTM(Recurrent):
         recompute: k to keep h and c every k steps only for the backward pass, which then computes the values
             between them once more, k steps at a time; True for a k of about the square root of T. None keeps
             every value. It changes memory and time, but no bit of a result.
+        sparse_input: whether x will be given as indices or sparse. Any layer takes that; with this, the first
+            layer's weight_ih lies in memory column by column (so it is not contiguous), which is faster there
+            and slower for a dense x.
         backend: `"auto"`, or the backend that must run every call: see `holdfast.explain`.
 
     Raises:
@@ -106,7 +111,10 @@ class LSTM(Recurrent):
 
         Args:
             input: `[T, B, I]`, `[B, T, I]` with `batch_first`, `[T, I]` for one sequence, or a
-                `PackedSequence`.
+                `PackedSequence`. The same without I, of int64 or int32, are indices from 0 to I - 1: each
+                stands for its one-hot vector, and W x becomes a column of weight_ih. Or a sparse tensor of
+                the shapes above: W x is then the sum of its values times their columns. Neither has a
+                gradient.
             hx: what the sequence starts from: `(h, c)` with h `[L*D, B, P or H]` and c `[L*D, B, H]`, or one
                 tensor per state of the cell (`(h,)` for `rnn`); without B for one sequence. None for zeros,
                 or for the learnt initial state.
@@ -133,8 +141,9 @@ class LSTM(Recurrent):
 
         Raises:
             ValueError, RuntimeError: what `torch.nn.LSTM` refuses: shapes, types, T = 0.
-            InputError: lengths, reset, weights or a generator that do not fit; a generator or
-                `return_trace="gradients"` under a compiler, the latter also under `torch.func`.
+            InputError: lengths, reset, weights, a generator or indices that do not fit; a sparse input that
+                needs a gradient; a generator or `return_trace="gradients"` under a compiler, the latter also
+                under `torch.func`.
             BackendError: the layer's `backend` cannot run this call.
         """
         if not isinstance(return_trace, bool) and return_trace != "gradients":
@@ -168,7 +177,7 @@ class LSTM(Recurrent):
         mask of `weight_drop` is shared by steps that are given the same `weights`.
 
         Args:
-            x: `[B, I]`, or `[I]` for one sequence.
+            x: `[B, I]`, or `[I]` for one sequence; indices or sparse, as in a call.
             state: what the step starts from, as `hx` of a call; None at the start of a sequence.
             weights: as in a call.
             generator: as in a call.
@@ -185,9 +194,10 @@ class LSTM(Recurrent):
             raise ConfigError(
                 "step goes forward frame by frame, but the layer is bidirectional: give it sequences"
             )
-        if x.dim() not in (1, 2):
+        x = as_coo(x)
+        if axes(x, 2) not in (1, 2):
             raise ValueError(f"LSTM.step: Expected input to be 1D or 2D, got {x.dim()}D instead")
-        layout = Layout(batched=x.dim() == 2, batch_first=False)
+        layout = Layout(batched=axes(x, 2) == 2, batch_first=False)
         call = self._dense(layout.entering(x.unsqueeze(0)), state, None, None, layout)
         result = self._run(call, weights, generator, False)
         # A copy, since autograd lets nobody detach or change a view in place.
@@ -243,6 +253,7 @@ class LSTM(Recurrent):
             residual=self.residual,
             recompute=as_number(self.recompute, traced=return_trace is not False),
             trace=return_trace is not False,
+            entries=call.entries,
         )
 
     def _run(
@@ -262,6 +273,7 @@ class LSTM(Recurrent):
             residual=self.residual,
             recompute=self.recompute,
             trace=return_trace,
+            entries=call.entries,
             backend=self.backend,
         )
 
@@ -276,6 +288,7 @@ class LSTM(Recurrent):
         if isinstance(x, PackedSequence):
             layout, batch = Layout(True, self.batch_first), int(x.batch_sizes[0])
             self._check_features(x.data, dimensions=2)
+            x = x._replace(data=as_given(x.data)[0])
             if lengths is not None:
                 raise InputError(
                     "got lengths together with a packed sequence, which carries its own; give one of them"
@@ -283,9 +296,10 @@ class LSTM(Recurrent):
             state = self._started(self._checked_state(state, layout), batch)
             resets = as_reset(reset, len(x.batch_sizes), batch, layout)
             return _Call(x, state, as_lengths(lengths), resets, layout)
-        if x.dim() not in (2, 3):
+        x = as_coo(x)
+        if axes(x, 3) not in (2, 3):
             raise ValueError(f"LSTM: Expected input to be 2D or 3D, got {x.dim()}D instead")
-        layout = Layout(x.dim() == 3, self.batch_first)
+        layout = Layout(axes(x, 3) == 3, self.batch_first)
         return self._dense(layout.entering(x), state, lengths, reset, layout)
 
     def _dense(
@@ -296,7 +310,7 @@ class LSTM(Recurrent):
         reset: Resets | None,
         layout: Layout,
     ) -> _Call:
-        """The same for x `[T, B, I]`; the rest is in the caller's layout."""
+        """The same for x `[T, B, I]`, or indices `[T, B]`; the rest is in the caller's layout."""
         state = self._checked_state(state, layout)
         if lengths is not None and not layout.batched:
             raise InputError("got lengths for one sequence without a batch axis: cut the sequence instead")
@@ -305,7 +319,9 @@ class LSTM(Recurrent):
         state = self._started(state, batch)
         if steps == 0:
             raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
-        return _Call(x, state, as_lengths(lengths), as_reset(reset, steps, batch, layout), layout)
+        resets = as_reset(reset, steps, batch, layout)
+        x, entries = as_given(x)
+        return _Call(x, state, as_lengths(lengths), resets, layout, entries)
 
     def _checked_state(self, state: object, layout: Layout) -> States | None:
         """The given state as a tuple of tensors `[L*D, B, width]`, their sizes not checked yet."""
@@ -340,6 +356,8 @@ class LSTM(Recurrent):
         return state
 
     def _check_features(self, x: Tensor, dimensions: int) -> None:
+        if x.dim() < axes(x, dimensions):  # indices
+            return
         dtype = self.weight_ih_l0.dtype
         if x.dtype != dtype and not torch._C._is_any_autocast_enabled():
             raise ValueError(

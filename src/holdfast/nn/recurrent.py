@@ -39,6 +39,7 @@ class Recurrent(Modified):
         "learn_initial_state": False,
         "residual": False,
         "recompute": None,
+        "sparse_input": False,
     }
 
     def __init__(  # noqa: PLR0917 - the order of torch.nn.LSTM
@@ -65,6 +66,7 @@ class Recurrent(Modified):
         learn_initial_state: bool = False,
         residual: bool = False,
         recompute: Recompute = None,
+        sparse_input: bool = False,
         backend: str = "auto",
         **unknown: Never,
     ) -> None:
@@ -89,6 +91,7 @@ class Recurrent(Modified):
         self._learn_initial_state = keywords.flag("learn_initial_state", learn_initial_state)
         self.residual = residual
         self.recompute = recompute
+        self._sparse_input = keywords.flag("sparse_input", sparse_input)
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.num_layers = num_layers
@@ -98,7 +101,9 @@ class Recurrent(Modified):
         self.bidirectional = bidirectional
         self.proj_size = proj_size
         for name, shape in self._shapes():
-            self.register_parameter(name, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
+            columnwise = sparse_input and name.startswith("weight_ih_l0")
+            values = torch.empty(shape[::-1] if columnwise else shape, device=device, dtype=dtype)
+            self.register_parameter(name, nn.Parameter(values.t() if columnwise else values))
         # Per layer and direction, each parameter's name without and with suffix: every call reads them.
         names = [[(name, name + suffix) for name in self._shapes_in(0)] for _, suffix in self._suffixes()]
         self._weight_names = [
@@ -142,6 +147,15 @@ class Recurrent(Modified):
     @learn_initial_state.setter
     def learn_initial_state(self, value: object) -> None:
         raise fixed(self, "learn_initial_state", value)
+
+    @property
+    def sparse_input(self) -> bool:
+        """Whether weight_ih of the first layer lies column by column; fixed when the layer is made."""
+        return self._sparse_input
+
+    @sparse_input.setter
+    def sparse_input(self, value: object) -> None:
+        raise fixed(self, "sparse_input", value)
 
     @property
     def directions(self) -> int:
@@ -257,12 +271,18 @@ class Recurrent(Modified):
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Draw the first values again, as `init`, `forget_bias` and `learn_initial_state` say."""
-        weights = self.weights()
+        # Drawn row by row: the same numbers under a seed, however they are stored.
+        weights = [
+            [{name: value.contiguous() for name, value in own.items()} for own in layer]
+            for layer in self.weights()
+        ]
         initialise(weights, self.cell, self.init, self.max_lag, self.forget_bias)
         for (_, suffix), own in zip(self._suffixes(), chain.from_iterable(weights), strict=True):
             for name, value in own.items():
                 if is_parametrized(self, name + suffix):
                     setattr(self, name + suffix, value)
+                elif not getattr(self, name + suffix).is_contiguous():
+                    getattr(self, name + suffix).copy_(value)
         for part in self._learnt_state() or ():
             part.zero_()
 
@@ -333,6 +353,7 @@ def _flattable(weights: list[Tensor]) -> bool:
         isinstance(weight, Tensor)
         and weight.is_cuda
         and weight.dtype == weights[0].dtype
+        and weight.is_contiguous()
         and torch.backends.cudnn.is_acceptable(weight)
         for weight in weights
     )
