@@ -4,8 +4,8 @@ Each built-in cell is printed three times. The plain one serves the cell as it i
 modifier that changes the equations but the projection; a call that lacks one gives numbers and masks with
 which that one changes nothing. The `_projected` one is the full one with a projection. Dropout of the h that
 enters `weight_hh`, `reset` and `padded` are no part of any: they are the same for every cell, and the core's
-loop does them. A pointwise cell without projection is *fused*: all of its step is done at one vector of units.
-The others are *staged*, see `holdfast.cells.staged`.
+loop does them. A pointwise cell without projection is *fused*: all of its step is done at one vector of
+units. The others are *staged*, see `holdfast.cells.staged`.
 """
 
 from __future__ import annotations
@@ -31,6 +31,24 @@ _OF_THE_LOOP = frozenset({"state_dropout", "reset", "padded"})
 _OF_THE_FULL = frozenset({"clip", "cell_dropout", "zoneout", "expected_zoneout", "tapped"})
 # With these numbers, and masks that are false, a modifier changes nothing.
 _NEUTRAL: Mapping[str, float] = MappingProxyType({"limit_c": math.inf, "scale_g": 1.0})
+
+
+# What the core has room for; csrc/recurrence.h and csrc/cuts.h say the same.
+LIMITS: Mapping[str, int] = MappingProxyType(
+    {
+        "states": 6,
+        "gates": 8,
+        "parameters": 24,
+        "values": 32,
+        "scalars": 8,
+        "masks": 4,
+        "matrices": 4,
+        "numbers": 16,
+        "sums": 16,
+        "slots": 32,
+        "arrays": 6,
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -98,7 +116,7 @@ class PrintedCell:
         """Whether it reads W x and R h apart, which are then values."""
         return bool(self.cell.split)
 
-    @property
+    @cached_property
     def staged(self) -> bool:
         """Whether a row is summed or multiplied within the step."""
         return not _pointwise(self.variant)
@@ -111,9 +129,7 @@ class PrintedCell:
     @cached_property
     def backward(self) -> Program:
         """The step backwards of a staged one."""
-        return program_of(
-            lowered_backward(self.variant, self.values, self.scalars, self.taps, self.products)
-        )
+        return program_of(lowered_backward(self.variant, self.values, self.scalars, self.taps, self.products))
 
     @property
     def state_values(self) -> tuple[int, ...]:
@@ -139,6 +155,9 @@ class PrintedCell:
         """`masks` for a call's cell, None where nothing is drawn and the mask is false."""
         given = {draw.symbol: draw for draw in cell.draws}
         return tuple(given.get(name) for name in self.masks)
+
+
+Variants = tuple[PrintedCell, PrintedCell, PrintedCell]
 
 
 def _pointwise(cell: Cell) -> bool:
@@ -185,10 +204,16 @@ def _taps(cell: Cell, full: Cell) -> dict[str, Expression]:
     return taps
 
 
-def printed_variants(cell: Cell, first: int = 0) -> tuple[PrintedCell, PrintedCell, PrintedCell]:
-    """The plain, the full and the projected one of a cell without modifiers; `first` is the place of the plain."""
+def printed_variants(cell: Cell, name: str = "", first: int = 0) -> Variants:
+    """The plain, the full and the projected one of a cell without modifiers.
+
+    Args:
+        cell: the cell.
+        name: what the plain struct is called, the others with an ending; by default as the cell.
+        first: the place of the plain one in the core's table; the others follow.
+    """
     plain, full, projected = (
-        _one(first + k, f"{cell.name}{ending}", cell, variant)
+        _one(first + k, f"{name or cell.name}{ending}", cell, variant)
         for k, (ending, variant) in enumerate(
             (
                 ("", cell),
@@ -242,6 +267,7 @@ def digest_of(cells: Sequence[PrintedCell]) -> str:
     found = hashlib.sha256()
     for printed in cells:
         names = (printed.name, printed.gates, printed.states, printed.values, printed.parameters)
+        more = (printed.matrices, printed.numbers) if printed.staged else ()
         results = {**printed.variant.values, **{f"d_tap_{name}": tap for name, tap in printed.taps.items()}}
         places: dict[Expression, int] = {}
         for node in ordered(results.values()):
@@ -250,7 +276,7 @@ def digest_of(cells: Sequence[PrintedCell]) -> str:
             found.update(repr((node.op, arguments, node.name, node.value)).encode())
         written = {name: places[node] for name, node in results.items()}
         inputs = (printed.variant.gate_inputs, printed.scalars, printed.masks, printed.state_values)
-        found.update(repr((names, inputs, written)).encode())
+        found.update(repr(((*names, *more), inputs, written)).encode())
     return found.hexdigest()[:16]
 
 
@@ -266,35 +292,95 @@ def reason_against_core(core: Any) -> str | None:
     return "the compiled core was built from other cells: install holdfast again"
 
 
+def reason_against_bfloat16(core: Any) -> str | None:
+    """Why the module `holdfast._core` cannot multiply in bfloat16 in this process; None where it can."""
+    if getattr(core, "has_bfloat16", False):
+        return None
+    lacks = "avx512bf16" not in core.instruction_sets
+    why = "this processor lacks" if lacks else f"its level here, {core.level}, lacks"
+    return f"holdfast's core multiplies in bfloat16 by the instructions AVX512_BF16, which {why}"
+
+
 def _declaration(cell: Cell) -> tuple[object, ...]:
     """All of a cell but its modifiers."""
     return cell.name, cell.function, cell.gates, cell.states, cell.parameters, cell.split
 
 
-_BY_DECLARATION = {(_declaration(printed.cell), printed.full): printed for printed in PRINTED}
+_BY_DECLARATION: dict[tuple[object, ...], Variants] = {
+    _declaration(cell): tuple(printed for printed in ALL if printed.cell is cell)  # type: ignore[misc]
+    for cell in BUILT_IN
+}
 
 
 @lru_cache(maxsize=256)
 def printed_for(cell: Cell) -> PrintedCell | str:
-    """What of `PRINTED` runs a call's cell, with all that the call adds; else the reason why nothing does."""
-    reason = _reason_against(cell)
-    if reason is not None:
-        return reason
-    full = any(name in _OF_THE_FULL for name, _ in cell.modifiers)
-    return _BY_DECLARATION[_declaration(cell), full]
-
-
-def _reason_against(cell: Cell) -> str | None:
-    if all(_declaration(cell) != _declaration(own) for own in BUILT_IN):
+    """What of `ALL` runs a call's cell, with all that the call adds; else the reason why nothing does."""
+    variants = _BY_DECLARATION.get(_declaration(cell))
+    if variants is None:
         return f"the core is built with holdfast's own cells; {cell.name!r} is another"
-    if cell.split:
-        return f"the core does not normalise, which the cell {cell.name!r} does"
-    if cell.has("project"):
-        return "the core does not project h, which proj_size asks for"
-    if cell.matrices:
-        more = ", ".join(cell.matrices)
-        return f"the core multiplies by weight_ih and weight_hh alone; the cell {cell.name!r} also has {more}"
-    unknown = [name for name, _ in cell.modifiers if name not in _OF_THE_FULL | _OF_THE_LOOP]
+    return variant_for(cell, variants)
+
+
+def variant_for(cell: Cell, variants: Variants) -> PrintedCell | str:
+    """Which of the variants runs a call's cell; the reason if none of them has all of its modifiers."""
+    known = _OF_THE_FULL | _OF_THE_LOOP | {"project"}
+    unknown = [name for name, _ in cell.modifiers if name not in known]
     if unknown:
         return f"the core was printed without {', '.join(unknown)}"
+    plain, full, projected = variants
+    if cell.has("project"):
+        return projected
+    return full if any(name in _OF_THE_FULL for name, _ in cell.modifiers) else plain
+
+
+def fused_for(cell: Cell) -> PrintedCell | str:
+    """As `printed_for`, for a core that runs the fused cells alone."""
+    printed = printed_for(cell)
+    if isinstance(printed, str) or not printed.staged:
+        return printed
+    if cell.split:
+        return f"the core does not normalise, which the cell {cell.name!r} does"
+    if printed.projected:
+        return "the core does not project h, which proj_size asks for"
+    more = ", ".join(cell.matrices)
+    return f"the core multiplies by weight_ih and weight_hh alone; the cell {cell.name!r} also has {more}"
+
+
+def reason_beyond_limits(printed: PrintedCell) -> str | None:
+    """What of a cell is more than the core has room for; None of all that it has."""
+    counts = {
+        what: len(getattr(printed, what))
+        for what in ("states", "gates", "parameters", "values", "scalars", "masks", "matrices")
+    }
+    problem = _beyond(printed, counts)
+    if problem is None and printed.staged:
+        programs = printed.forward, printed.backward
+        cuts = [cut for program in programs for cut in program.cuts]
+        counts = {
+            "numbers": printed.numbers,
+            "sums": printed.backward.targets,
+            "slots": max(len(program.slots) for program in programs),
+            "arrays": max((len(arrays) for cut in cuts for arrays in (cut.inputs, cut.outputs)), default=0),
+        }
+        problem = _beyond(printed, counts)
+    return problem
+
+
+_MEANINGS: Mapping[str, str] = MappingProxyType(
+    {
+        "parameters": "row blocks of parameters",
+        "values": "values to keep, with W x and R h of split gates",
+        "numbers": "means and deviations of what it normalises",
+        "sums": "sums over units on the way back",
+        "slots": "results to keep between its cut points",
+        "arrays": "parts of one normalise or product",
+    }
+)
+
+
+def _beyond(printed: PrintedCell, counts: Mapping[str, int]) -> str | None:
+    for what, count in counts.items():
+        if count > LIMITS[what]:
+            meant = _MEANINGS.get(what, what)
+            return f"the cell {printed.cell.name!r} has {count} {meant}; the core has room for {LIMITS[what]}"
     return None

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch.nn.utils.rnn import PackedSequence
 
 from holdfast.errors import BackendError, ConfigError
-from holdfast.kernels.interface import Backend, Request
+from holdfast.kernels.interface import Backend, Request, call_type
 from holdfast.kernels.native import NativeBackend
 from holdfast.kernels.reference import ReferenceBackend
 from holdfast.kernels.torch_native import TorchBackend
@@ -88,7 +89,8 @@ def explanation(request: Request, name: str = "auto") -> str:
     chosen: Backend | None = None
     try:
         chosen = choose(request, name)
-        lines = [f"{chosen.name}: chosen ({chosen.summary}{_repacking(request, chosen)})"]
+        notes = f"{_repacking(request, chosen)}{_rounding(request, chosen)}"
+        lines = [f"{chosen.name}: chosen ({chosen.summary}{notes})"]
     except BackendError as error:
         lines = [str(error)]
     for backend in preferred(request):
@@ -102,6 +104,11 @@ def explanation(request: Request, name: str = "auto") -> str:
 def _repacking(request: Request, chosen: Backend) -> str:
     packed = isinstance(request.x, PackedSequence) and not isinstance(chosen, TorchBackend)
     return "; the packed sequence is padded, run with its lengths, and packed again" if packed else ""
+
+
+def _rounding(request: Request, chosen: Backend) -> str:
+    rounds = isinstance(chosen, NativeBackend) and call_type(request) == torch.bfloat16
+    return "; products of bfloat16, all else in float32" if rounds else ""
 
 
 def _instead(reason: str | None, name: str, chosen: Backend | None) -> str:

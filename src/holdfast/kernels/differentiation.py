@@ -33,7 +33,7 @@ from holdfast.kernels.stack import Stack
 
 Tensors = tuple[Tensor, ...]
 _PLAIN_TENSORS = frozenset({Tensor, torch.nn.Parameter})
-_PLAIN = 6  # so many arguments of the operators come before their tensors
+_PLAIN = 7  # so many arguments of the operators, and fields of a plan, come before their tensors
 
 
 def _of_plan(plan: Plan, tensors: Sequence[Any]) -> dict[str, list[Any]]:
@@ -47,12 +47,13 @@ def _arguments(plan: Plan, tensors: Sequence[Tensor]) -> list[Any]:
     kinds = _of_plan(plan, tensors)
     single = [kinds[kind][0] if kinds[kind] else None for kind in KINDS[:4]]
     lists = [kinds[kind] for kind in KINDS[4:]]
-    plain = [plan.cell, plan.backend, plan.layers, plan.directions, plan.residual, plan.recompute]
-    return [*plain, *single, *lists]
+    return [*plan[:_PLAIN], *single, *lists]
 
 
 def _request_of(plan: Plan, tensors: Mapping[str, Sequence[Tensor]]) -> Request:
-    return rebuilt(plan.cell, plan.layers, plan.directions, plan.residual, plan.recompute, tensors)
+    return rebuilt(
+        plan.cell, plan.layers, plan.directions, plan.residual, plan.recompute, plan.bfloat16, tensors
+    )
 
 
 def _reaching(plan: Plan, upstream: Sequence[Tensor | None]) -> list[Tensor | None]:
@@ -104,7 +105,7 @@ def forward(plan: Plan, tensors: Sequence[Tensor]) -> list[Tensor]:
 def _setup_operator(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
     """For `register_autograd`: what the operator was called with, as a plan and its tensors."""
     *plain, keep = inputs
-    spec, backend, layers, directions, residual, recompute = plain[:_PLAIN]
+    spec, backend, layers, directions, residual, recompute, bfloat16 = plain[:_PLAIN]
     if not keep:
         raise RuntimeError("holdfast::forward was called without keep=True, so it cannot be differentiated")
     cell, kinds = Cell.of(spec), by_kind(plain[_PLAIN:])
@@ -118,6 +119,7 @@ def _setup_operator(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> 
         directions,
         residual,
         recompute,
+        bfloat16,
         keep,
         shown,
         cell.states,

@@ -45,6 +45,8 @@ class Request:
         recompute: k to keep the states before every k-th step alone and to compute what the backward pass
             reads once more there, -1 for a k of about the square root of T; 0 to keep every value. Never with
             a trace.
+        bfloat16: whether the operands of its products are rounded to bfloat16. All its numbers are float32
+            then, those of its results too; only the core takes such a call.
         trace: whether every named value is wanted.
         taps: zeros `[L, D, T, B, width]` by name whose gradients show what flows backwards, or None.
         as_cell: whether this is one step of one layer that stands in for PyTorch's cell, not for its layer;
@@ -66,6 +68,7 @@ class Request:
     masks: tuple[Tensor, ...] = ()
     residual: bool = False
     recompute: int = 0
+    bfloat16: bool = False
     trace: bool = False
     taps: Values | None = None
     as_cell: bool = False
@@ -279,6 +282,9 @@ class Backend(Protocol):
         That is `values` and `parts`, or `checkpoints` and `passed` where the request has `recompute`.
         """
 
+    def keeps_besides(self, request: Request) -> Mapping[str, int]:
+        """The names of what it keeps in `Forward.parts` besides the parts of split gates, each with its width."""
+
     def forward(self, request: Request, keep: bool) -> Forward:
         """Run a call that `supports` accepted; `request.x` is padded."""
 
@@ -316,6 +322,12 @@ def autocast_type(device: torch.device) -> torch.dtype | None:
     if not torch.amp.is_autocast_available(device.type) or not torch.is_autocast_enabled(device.type):
         return None
     return torch.get_autocast_dtype(device.type)
+
+
+def call_type(request: Request) -> torch.dtype:
+    """The type of what a call gives back: autocast's, which leaves float64 alone, or that of its numbers."""
+    own = request.like.dtype
+    return own if own == torch.float64 else autocast_type(request.data.device) or own
 
 
 def being_recorded() -> bool:

@@ -21,11 +21,20 @@ import torch
 from torch import Tensor
 
 from holdfast.cells import Cell, modifiers
-from holdfast.cells.core import PrintedCell, printed_for, reason_against_core
+from holdfast.cells.core import PrintedCell, printed_for, reason_against_bfloat16, reason_against_core
 from holdfast.cells.registry import BUILT_IN
 from holdfast.errors import InputError
 from holdfast.kernels.checkpoints import count
-from holdfast.kernels.interface import Forward, Gradients, Request, States, Upstream, Wanted, autocast_type
+from holdfast.kernels.interface import (
+    Forward,
+    Gradients,
+    Request,
+    States,
+    Upstream,
+    Wanted,
+    call_type,
+    step_cell,
+)
 from holdfast.kernels.table import Table
 
 _CALLS = {torch.float32: "Float32Call", torch.float64: "Float64Call"}
@@ -33,6 +42,8 @@ _BIASES = ("bias_ih", "bias_hh")
 # Smaller tensors are torch's own: they take no fresh pages that would have to be faulted in.
 _LEAST_BYTES = 256 * 1024
 _NOTHING = (0, 0, 0)
+# Under which name the numbers of each row are kept.
+NUMBERS = "numbers of a row"
 
 
 def _reason_against(cell: Cell) -> str | None:
@@ -55,8 +66,7 @@ def _loaded() -> ModuleType | str:
         problem = f"the compiled core does not load: {error}"
         warnings.warn(f"{problem}; slower backends run in its place", RuntimeWarning, stacklevel=2)
         return problem
-    reason = reason_against_core(core)
-    if reason is not None:
+    if reason := reason_against_core(core):
         return reason
     _share_threads(core)
     return core
@@ -103,15 +113,15 @@ class NativeBackend:
         x = request.like
         if x.device.type != "cpu":
             return f"holdfast's core runs on the CPU, and the input is on {x.device}"
-        dtype = x.dtype if x.dtype == torch.float64 else autocast_type(x.device) or x.dtype
-        if dtype not in _CALLS:
+        dtype = call_type(request)
+        if dtype == torch.bfloat16 and (reason := reason_against_bfloat16(_core)):
+            return reason
+        if dtype not in {torch.bfloat16, *_CALLS}:
             return f"holdfast's core computes in float32 and float64, not in {dtype}"
         if request.by_index and not getattr(_core, "has_sparse", False):
             return "holdfast's core, as it is built here, takes no indices and no sparse input"
         if request.recompute and not getattr(_core, "has_recompute", False):
             return "holdfast's core, as it is built here, keeps every value, which recompute forbids"
-        if request.projected:
-            return "holdfast's core does not project h, which proj_size asks for"
         base = request.cell.spec.partition("|")[0]
         if base not in _REASONS:
             return f"holdfast's core is built with holdfast's own cells; {request.cell.name!r} is another"
@@ -119,6 +129,11 @@ class NativeBackend:
 
     def keeps(self, request: Request) -> bool:
         return True
+
+    def keeps_besides(self, request: Request) -> dict[str, int]:
+        plan = _plan_of(request)
+        products = {name: plan.width_of(name, request) for name in plan.printed.products}
+        return {**products, NUMBERS: plan.printed.numbers} if plan.printed.numbers else products
 
     def forward(self, request: Request, keep: bool) -> Forward:
         return _Call(request).forward(keep)
@@ -148,17 +163,28 @@ class _Plan:
     entering: tuple[int, int]
     entering_scale: float
 
+    def width_of(self, name: str, request: Request) -> int:
+        """The width of one of the printed cell's values."""
+        product = self.printed.products.get(name)
+        narrow = name == "h" if product is None else product.args[0].args[0].name == modifiers.PROJECTION
+        return request.width if narrow else request.hidden
+
+
+def _plan_of(request: Request) -> _Plan:
+    return _plan(request.cell, request.projected, request.taps is not None)
+
 
 @lru_cache(maxsize=256)
-def _plan(cell: Cell, tapped: bool) -> _Plan:
-    own = modifiers.tapped(cell) if tapped else cell
+def _plan(cell: Cell, projected: bool, tapped: bool) -> _Plan:
+    own = modifiers.project(cell) if projected else cell
+    own = modifiers.tapped(own) if tapped else own
     printed = printed_for(own)
     if isinstance(printed, str):
         raise InputError(printed)
     entering = [draw for draw in cell.draws if draw.per_sequence]
     return _Plan(
         printed,
-        tuple([printed.value_of(name, cell) for name in printed.values]),
+        tuple([printed.value_of(name, own) for name in printed.values]),
         printed.numbers_of(own),
         tuple([_threshold(draw) for draw in printed.draws_of(own)]),
         _threshold(entering[0] if entering else None),
@@ -176,53 +202,80 @@ class _Call:
     def __init__(self, request: Request, reads_input: bool = True) -> None:
         x = request.like
         self.request, self.cell, self.dtype = request, request.cell, x.dtype
-        self.plan = _plan(request.cell, request.taps is not None)
+        self.plan = _plan_of(request)
         self.steps, self.batch = request.leading
         self.table = Table.of(request) if request.by_index else None
         self.reads_input = reads_input
         inputs = self.table.rows if self.table else x.size(2)
-        self.layers, self.directions, self.hidden = request.layers, request.directions, request.hidden
+        self.layers, self.directions = request.layers, request.directions
+        self.hidden, self.width = request.hidden, request.width
         self.places = self.layers * self.directions
         self.row_bytes = self.hidden * x.element_size()
         self.held: list[Tensor] = []
         self.core: Any = getattr(_core, _CALLS[x.dtype])(
             self.plan.printed.index,
             torch.get_num_threads(),
-            (self.steps, self.batch, inputs, self.hidden, self.layers, self.directions),
+            (self.steps, self.batch, inputs, self.hidden, self.layers, self.directions, self._projected()),
             _NOTHING if self.table else self._strided("x", x, inputs),
             self._weights(inputs),
-            self._several("state", request.state, (self.places, self.batch, self.hidden)),
+            self._each_state("state", request.state, self.places, self.batch),
             self._optional("lengths", request.lengths, (self.batch,), torch.int64),
             self._optional("reset", request.reset, (self.steps, self.batch), torch.bool),
-            self._several("start", request.start, (self.places, self.hidden)),
+            self._each_state("start", request.start, self.places),
             int(request.seed) & 0xFFFF_FFFF_FFFF_FFFF if self.cell.draws and request.seed is not None else 0,
             self.plan.draws,
             self.plan.entering,
             self.plan.entering_scale,
             self.plan.scalars,
-            self._several("mask", request.masks, (self.steps, self.batch, self.directions * self.hidden)),
+            self._several("mask", request.masks, (self.steps, self.batch, self.directions * self.width)),
             request.residual,
             **({"sparse": self._sparse(self.table)} if self.table else {}),
             **({"recompute": request.spacing} if request.recompute else {}),
+            **({"bfloat16": True} if request.bfloat16 else {}),
         )
 
     def forward(self, keep: bool) -> Forward:
-        output = self._new(self.steps, self.batch, self.directions * self.hidden)
-        state = tuple([self._new(self.places, self.batch, self.hidden) for _ in self.cell.states])
+        output = self._new(self.steps, self.batch, self.directions * self.width)
+        state = self._new_states(self.places, self.batch)
         found = self._room(output, state) if keep else Forward(output, state)
         self.core.forward(
             output.data_ptr(),
             [part.data_ptr() for part in state],
-            [found.values[name].data_ptr() for name in self.plan.values if found.values],
+            self._kept(found),
+            self._numbers(found),
             **self._checkpoints(found),
         )
         return found
 
+    def _projected(self) -> int:
+        return self.width if self.request.projected else 0
+
+    def _kept(self, kept: Forward) -> list[int]:
+        """The values of the printed cell, or none."""
+        if not kept.values:
+            return []
+        several = (self.layers, self.directions, self.steps, self.batch)
+        found = {**kept.values, **kept.parts}
+        return [
+            self._address(name, found[name], (*several, self.plan.width_of(name, self.request)))
+            for name in self.plan.values
+        ]
+
+    def _numbers(self, kept: Forward) -> int:
+        numbers = kept.parts.get(NUMBERS)
+        several = (self.layers, self.directions, self.steps, self.batch, self.plan.printed.numbers)
+        return self._optional(NUMBERS, numbers, several)
+
     def _room(self, output: Tensor, state: States) -> Forward:
         """With room for what is kept."""
-        request = self.request
-        if not request.recompute:
-            return Forward(output, state, {name: self._new_values() for name in self.cell.values})
+        if not self.request.recompute:
+            request = self.request
+            step = step_cell(request)
+            values = {name: self._new_values(request.width_of(name)) for name in step.values}
+            parts = {name: self._new_values(self.hidden) for name in step.kept_parts}
+            more = NativeBackend().keeps_besides(request)
+            parts |= {name: self._new_values(width) for name, width in more.items()}
+            return Forward(output, state, values, parts)
         passed = self._new(*self._passed_shape()) if self.layers > 1 else None
         # Zeros, for the core leaves out what nobody reads, and an operator has the same results each time.
         shapes = {name: self._checkpoints_shape(name) for name in self.cell.states}
@@ -248,26 +301,25 @@ class _Call:
 
     def backward(self, kept: Forward, upstream: Upstream, wanted: Wanted) -> Gradients:
         request, states = self.request, self.cell.states
-        taps = {name: self._new_values() for name in self.cell.tapped} if request.taps else {}
+        taps = {name: torch.empty_like(tap, memory_format=torch.contiguous_format) for name, tap in (request.taps or {}).items()}
         d_x = self._new(*request.data.shape) if wanted.x else None
         weights = self._weight_gradients() if wanted.weights else [[{}] * self.directions] * self.layers
-        state = tuple([self._new(self.places, self.batch, self.hidden) for _ in states])
-        start = tuple([self._new(self.places, self.hidden) for _ in states if request.start is not None])
+        state = self._new_states(self.places, self.batch)
+        start = self._new_states(self.places) if request.start is not None else ()
         output = upstream.output
+        at_each_step = [upstream.values.get(name) for name in states]
         self.core.backward(
-            [self._values("value", kept.values[name]) for name in self.plan.values if kept.values],
-            _NOTHING if output is None else self._strided("output", output, self.directions * self.hidden),
-            [
-                self._optional("state", part, (self.places, self.batch, self.hidden))
-                for part in upstream.state
-            ],
-            [self._values("value", upstream.values.get(name)) for name in states],
+            self._kept(kept),
+            _NOTHING if output is None else self._strided("output", output, self.directions * self.width),
+            self._each_state("state", upstream.state, self.places, self.batch),
+            self._each_state("value", at_each_step, self.layers, self.directions, self.steps, self.batch),
             0 if d_x is None else d_x.data_ptr(),
             [address for layer in weights for own in layer for address in self._gradient_addresses(own)],
             [part.data_ptr() for part in state],
             [part.data_ptr() for part in start],
             [taps[gate].data_ptr() for gate in self.cell.gates if taps],
             [taps[name].data_ptr() if name in taps else 0 for name in states if taps],
+            self._numbers(kept),
             **self._checkpoints(kept),
         )
         if self.table and wanted.weights:
@@ -283,17 +335,18 @@ class _Call:
         rows = len(self.cell.gates) * self.hidden
         found = []
         for layer, directions in enumerate(self.request.weights):
-            width = inputs if layer == 0 else self.directions * self.hidden
+            width = inputs if layer == 0 else self.directions * self.width
             for own in directions:
                 found += [
                     self._input_weight(own["weight_ih"], (rows, width), first=layer == 0),
-                    self._address("weight_hh", own["weight_hh"], (rows, self.hidden)),
+                    self._address("weight_hh", own["weight_hh"], (rows, self.width)),
                     *(self._optional(name, own.get(name), (rows,)) for name in _BIASES),
                 ]
                 for parameter in self.cell.vectors:
                     count = len(parameter.feeds)
                     first = self._address(parameter.name, own[parameter.name], (count * self.hidden,))
                     found += self._blocks(first, count)
+                found += [self._address(m, own[m], tuple(own[m].shape)) for m in self.plan.printed.matrices]
         return found
 
     def _input_weight(self, weight: Tensor, shape: tuple[int, int], *, first: bool) -> int:
@@ -348,7 +401,7 @@ class _Call:
         ]
         for parameter in self.cell.vectors:
             found += self._blocks(own[parameter.name].data_ptr(), len(parameter.feeds))
-        return found
+        return [*found, *(own[matrix].data_ptr() for matrix in self.plan.printed.matrices)]
 
     def _new(self, *shape: int) -> Tensor:
         if prod(shape) * self.dtype.itemsize < _LEAST_BYTES:
@@ -357,13 +410,19 @@ class _Call:
         tensor: Tensor = _core.empty(shape, self.dtype == torch.float64)
         return tensor
 
-    def _new_values(self) -> Tensor:
-        return self._new(self.layers, self.directions, self.steps, self.batch, self.hidden)
+    def _new_values(self, width: int) -> Tensor:
+        return self._new(self.layers, self.directions, self.steps, self.batch, width)
 
-    def _values(self, what: str, tensor: Tensor | None) -> int:
-        return self._optional(
-            what, tensor, (self.layers, self.directions, self.steps, self.batch, self.hidden)
-        )
+    def _new_states(self, *leading: int) -> States:
+        return tuple([self._new(*leading, self.request.width_of(name)) for name in self.cell.states])
+
+    def _each_state(self, what: str, parts: Sequence[Tensor | None] | None, *leading: int) -> list[int]:
+        """The addresses of one tensor for each state, 0 where there is none; nothing of nothing."""
+        widths = [self.request.width_of(name) for name in self.cell.states] if parts else []
+        return [
+            self._optional(what, part, (*leading, width))
+            for part, width in zip(parts or (), widths, strict=True)
+        ]
 
     def _several(self, what: str, tensors: Sequence[Tensor] | None, shape: tuple[int, ...]) -> list[int]:
         return [self._address(what, tensor, shape) for tensor in tensors or ()]

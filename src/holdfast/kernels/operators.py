@@ -40,7 +40,7 @@ class Plan(NamedTuple):
         cell: the `spec` of its cell.
         backend: the name of the backend that runs it.
         layers, directions: L and D.
-        residual, recompute: as in `Request`.
+        residual, recompute, bfloat16: as in `Request`.
         keep: whether the forward pass keeps what the backward pass needs.
         trace: whether the kept states are results that gradients reach.
         states, values: the names of its cell's.
@@ -53,6 +53,7 @@ class Plan(NamedTuple):
     directions: int
     residual: bool
     recompute: int
+    bfloat16: bool
     keep: bool
     trace: bool
     states: tuple[str, ...]
@@ -65,9 +66,9 @@ KINDS = ("x", "lengths", "reset", "seed", "weights", "state", "start", "masks", 
 DIFFERENTIABLE = ("x", "weights", "state", "start", "taps")
 
 _ARGUMENTS = (
-    "str cell, str backend, int layers, int directions, bool residual, int recompute, Tensor x, "
-    "Tensor? lengths, Tensor? reset, Tensor? seed, Tensor[] weights, Tensor[] state, Tensor[] start, "
-    "Tensor[] masks, Tensor[] taps, Tensor[] entries"
+    "str cell, str backend, int layers, int directions, bool residual, int recompute, bool bfloat16, "
+    "Tensor x, Tensor? lengths, Tensor? reset, Tensor? seed, Tensor[] weights, Tensor[] state, "
+    "Tensor[] start, Tensor[] masks, Tensor[] taps, Tensor[] entries"
 )
 
 
@@ -95,6 +96,7 @@ def planned(
         request.directions,
         request.residual,
         request.recompute,
+        request.bfloat16,
         keep,
         trace,
         request.cell.states,
@@ -117,6 +119,7 @@ def rebuilt(
     directions: int,
     residual: bool,
     recompute: int,
+    bfloat16: bool,
     tensors: Mapping[str, Sequence[Tensor]],
 ) -> Request:
     """The request that these came from."""
@@ -138,6 +141,7 @@ def rebuilt(
         masks=tuple(tensors["masks"]),
         residual=residual,
         recompute=recompute,
+        bfloat16=bfloat16,
         taps=dict(zip(cell.tapped, tensors["taps"], strict=True)) if tensors["taps"] else None,
         entries=tuple(tensors["entries"]),
     )
@@ -154,11 +158,18 @@ def by_kind(arguments: Sequence[Any]) -> dict[str, Sequence[Tensor]]:
     "holdfast::forward", mutates_args=(), schema=f"({_ARGUMENTS}, bool keep) -> Tensor[]"
 )
 def forward_operator(
-    cell: str, backend: str, layers: int, directions: int, residual: bool, recompute: int, *rest: Any
+    cell: str,
+    backend: str,
+    layers: int,
+    directions: int,
+    residual: bool,
+    recompute: int,
+    bfloat16: bool,
+    *rest: Any,
 ) -> list[Tensor]:
     """The results, then what is kept: output, state, values, parts, or checkpoints; see `Forward`."""
     *tensors, keep = rest
-    request = rebuilt(cell, layers, directions, residual, recompute, by_kind(tensors))
+    request = rebuilt(cell, layers, directions, residual, recompute, bfloat16, by_kind(tensors))
     if request.lengths is not None and request.lengths.device.type == "cpu":
         check_range(request.lengths, request.data.size(0))  # which a caller that is compiled could not do
     if request.by_index and request.data.device.type == "cpu":
@@ -170,7 +181,7 @@ def run_forward(backend: Backend, request: Request, keep: bool, given: Iterable[
     """What the forward operator does with the request of the `given` tensors."""
     with _without_autocast(request.data.device):
         result = backend.forward(request, keep)
-    kept = _flat_kept(request, result)
+    kept = _flat_kept(request, result, backend)
     if backend.gives_new_tensors:
         return [result.output, *result.state, *kept]
     # Views of what nobody else holds: autograd would not let the caller change them in place.
@@ -180,10 +191,17 @@ def run_forward(backend: Backend, request: Request, keep: bool, given: Iterable[
 
 @forward_operator.register_fake
 def _(
-    cell: str, backend: str, layers: int, directions: int, residual: bool, recompute: int, *rest: Any
+    cell: str,
+    backend: str,
+    layers: int,
+    directions: int,
+    residual: bool,
+    recompute: int,
+    bfloat16: bool,
+    *rest: Any,
 ) -> list[Tensor]:
     *tensors, keep = rest
-    request = rebuilt(cell, layers, directions, residual, recompute, by_kind(tensors))
+    request = rebuilt(cell, layers, directions, residual, recompute, bfloat16, by_kind(tensors))
     x = request.like
     steps, batch = request.leading
     results = [x.new_empty(steps, batch, directions * request.width)]
@@ -192,7 +210,7 @@ def _(
     ]
     if keep and backend_named(backend).keeps(request):
         dtype = computing_type(x.dtype)
-        results += [x.new_empty(shape, dtype=dtype) for shape in _kept_shapes(request)]
+        results += [x.new_empty(shape, dtype=dtype) for shape in _kept_shapes(request, backend_named(backend))]
     return results
 
 
@@ -203,12 +221,19 @@ def _(
     "bool wants_x, bool wants_weights) -> Tensor[]",
 )
 def backward_operator(
-    cell: str, backend: str, layers: int, directions: int, residual: bool, recompute: int, *rest: Any
+    cell: str,
+    backend: str,
+    layers: int,
+    directions: int,
+    residual: bool,
+    recompute: int,
+    bfloat16: bool,
+    *rest: Any,
 ) -> list[Tensor]:
     """The gradients of the differentiable arguments, in their order; empty where they are not wanted."""
     *tensors, kept, d_output, d_state, d_values, wants_x, wants_weights = rest
     wanted = Wanted(wants_x, wants_weights)
-    request = rebuilt(cell, layers, directions, residual, recompute, by_kind(tensors))
+    request = rebuilt(cell, layers, directions, residual, recompute, bfloat16, by_kind(tensors))
     upstream = Upstream(
         d_output,
         d_state or [None] * len(request.cell.states),
@@ -232,7 +257,7 @@ def run_backward(
 ) -> list[Tensor]:
     """What the backward operator does with the request of the `given` tensors."""
     with _without_autocast(request.data.device):
-        found = backend.backward(request, _kept(request, kept), upstream, wanted)
+        found = backend.backward(request, _kept(request, kept, backend), upstream, wanted)
     gradients = _in_order(request, found, wanted)
     if backend.gives_new_tensors:
         return list(gradients)
@@ -241,11 +266,18 @@ def run_backward(
 
 @backward_operator.register_fake
 def _(
-    cell: str, backend: str, layers: int, directions: int, residual: bool, recompute: int, *rest: Any
+    cell: str,
+    backend: str,
+    layers: int,
+    directions: int,
+    residual: bool,
+    recompute: int,
+    bfloat16: bool,
+    *rest: Any,
 ) -> list[Tensor]:
     *tensors, _kept, _d_output, _d_state, _d_values, wants_x, wants_weights = rest
     kinds, wanted = by_kind(tensors), Wanted(wants_x, wants_weights)
-    request = rebuilt(cell, layers, directions, residual, recompute, kinds)
+    request = rebuilt(cell, layers, directions, residual, recompute, bfloat16, kinds)
     gradients = [
         torch.empty_like(tensor, memory_format=torch.contiguous_format)
         if wanted.includes(kind)
@@ -265,19 +297,19 @@ def _columnwise(request: Request) -> list[int]:
     return [1 + d * count for d in range(request.directions) if request.columnwise(d)]
 
 
-def _flat_kept(request: Request, result: Forward) -> list[Tensor]:
+def _flat_kept(request: Request, result: Forward, backend: Backend) -> list[Tensor]:
     if request.recompute:
         passed = [] if result.passed is None else [result.passed]
         return [*(result.checkpoints[name] for name in request.cell.states if result.checkpoints), *passed]
     found = {**result.values, **result.parts}
-    return [found[name] for name in _kept_names(request)] if found else []
+    return [found[name] for name in _kept_widths(request, backend)] if found else []
 
 
-def _kept_shapes(request: Request) -> list[tuple[int, ...]]:
+def _kept_shapes(request: Request, backend: Backend) -> list[tuple[int, ...]]:
     """Of what `_flat_kept` gives."""
     layers, directions, steps, batch = request.layers, request.directions, request.data.size(0), request.batch
     if not request.recompute:
-        widths = [request.width_of(name) for name in _kept_names(request)]
+        widths = _kept_widths(request, backend).values()
         return [(layers, directions, steps, batch, width) for width in widths]
     several = count_while_recorded(request.recompute, steps)
     widths = [request.width_of(state) for state in request.cell.states]
@@ -285,13 +317,13 @@ def _kept_shapes(request: Request) -> list[tuple[int, ...]]:
     return [*shapes, *[(layers - 1, steps, batch, directions * request.width)] * (layers > 1)]
 
 
-def _kept(request: Request, kept: Sequence[Tensor]) -> Forward:
+def _kept(request: Request, kept: Sequence[Tensor], backend: Backend) -> Forward:
     if request.recompute:
         passed = kept[len(request.cell.states) :]
         checkpoints = dict(zip(request.cell.states, kept, strict=False))
         return Forward(request.data, (), checkpoints=checkpoints, passed=passed[0] if passed else None)
-    found = dict(zip(_kept_names(request), kept, strict=True)) if kept else {}
-    parts = step_cell(request).kept_parts
+    found = dict(zip(_kept_widths(request, backend), kept, strict=True)) if kept else {}
+    parts = {*step_cell(request).kept_parts, *backend.keeps_besides(request)}
     return Forward(
         request.data,
         (),
@@ -300,10 +332,14 @@ def _kept(request: Request, kept: Sequence[Tensor]) -> Forward:
     )
 
 
-def _kept_names(request: Request) -> list[str]:
-    """What is kept, in order: the values that the cell itself names, those that the call adds, the parts."""
+def _kept_widths(request: Request, backend: Backend) -> dict[str, int]:
+    """What is kept, in order, and how wide it is.
+
+    The values that the cell itself names, those that the call adds, the parts, and what the backend has besides.
+    """
     step, own = step_cell(request), list(request.cell.values)
-    return [*own, *(name for name in step.values if name not in own), *step.kept_parts]
+    names = [*own, *(name for name in step.values if name not in own), *step.kept_parts]
+    return {**{name: request.width_of(name) for name in names}, **backend.keeps_besides(request)}
 
 
 def _in_order(request: Request, found: Gradients, wanted: Wanted) -> Iterator[Tensor]:

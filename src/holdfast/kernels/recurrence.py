@@ -26,8 +26,10 @@ from holdfast.kernels.interface import (
     autocast_type,
     being_recorded,
     being_traced,
+    call_type,
     named_state,
 )
+from holdfast.kernels.native import NativeBackend
 from holdfast.kernels.operators import KINDS, check_range, planned, run_forward, tensors_of
 from holdfast.kernels.torch_native import TorchBackend
 
@@ -111,7 +113,7 @@ def recurrence(
     if _runs_by_itself(chosen):
         result = chosen.run(request)
     else:
-        request = _with_masks(_autocast(request))
+        request = _with_masks(_in_its_type(request, chosen))
         result = _through_operators(request, chosen, trace)
     return Result(result.output, named_state(cell, result.state), result.trace, result.taps)
 
@@ -185,13 +187,14 @@ def _through_operators(request: Request, backend: Backend, trace: TraceWish) -> 
     else:
         results = run_forward(backend, request, keep, tensors)
     first = 1 + len(plan.states)
+    dtype = torch.bfloat16 if request.bfloat16 else x.dtype
     values = None
     if request.trace:
         shown = zip(plan.values, results[first:], strict=False)
-        values = {
-            name: (value if name in plan.states else value.detach()).to(x.dtype) for name, value in shown
-        }
+        values = {name: (value if name in plan.states else value.detach()).to(dtype) for name, value in shown}
     taps = None if request.taps is None else dict(request.taps)
+    if request.bfloat16:
+        results = [result.to(dtype) for result in results[:first]]
     return Result(results[0], tuple(results[1:first]), values, taps)
 
 
@@ -207,10 +210,15 @@ def _zero_taps(request: Request) -> dict[str, Tensor]:
     return taps
 
 
-def _autocast(request: Request) -> Request:
-    """Under autocast everything comes in its type, as PyTorch's layer has it; sums are kept in float32."""
-    dtype = autocast_type(request.data.device)
-    if dtype is None or request.like.dtype == torch.float64:  # which autocast leaves alone
+def _in_its_type(request: Request, backend: Backend) -> Request:
+    """Under autocast everything comes in its type, as PyTorch's layer has it; sums are kept in float32.
+
+    The core has float32 in the place of bfloat16, so that no weight need be copied, and rounds by itself.
+    """
+    dtype = call_type(request)
+    if dtype == torch.bfloat16 and isinstance(backend, NativeBackend):
+        return replace(request.to(torch.float32), bfloat16=True)
+    if dtype == torch.float64 or autocast_type(request.data.device) is None:
         return request
     return request.to(dtype)
 
@@ -247,7 +255,7 @@ def _run_packed(request: Request, x: PackedSequence, backend: Backend, trace: Tr
 
 def _as_padded(request: Request, x: PackedSequence, backend: Backend, trace: TraceWish) -> Result:
     """Padded in the caller's order, and packed again."""
-    request = _autocast(request)
+    request = _in_its_type(request, backend)
     x = x._replace(data=request.data)
     padded, lengths = pad_packed_sequence(x)
     masks = tuple([pad_packed_sequence(x._replace(data=mask))[0] for mask in _masks(request)])

@@ -123,14 +123,13 @@ def reason_against(layer: holdfast.LSTM, x: Tensor, **call: Any) -> str:
 class TestWhatItRefuses:
     x = torch.zeros(3, 2, 4)
 
-    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
-    def test_types_that_it_does_not_compute_in(self, dtype: torch.dtype) -> None:
-        assert str(dtype) in reason_against(holdfast.LSTM(4, 5, dtype=dtype), self.x.to(dtype))
+    def test_types_that_it_does_not_compute_in(self) -> None:
+        assert "torch.float16" in reason_against(holdfast.LSTM(4, 5, dtype=torch.float16), self.x.half())
 
     def test_what_autocast_would_make_of_the_call(self) -> None:
         single, double = holdfast.LSTM(4, 5), holdfast.LSTM(4, 5, dtype=torch.float64)
-        with torch.autocast("cpu", torch.bfloat16):
-            assert "torch.bfloat16" in reason_against(single, self.x)
+        with torch.autocast("cpu", torch.float16):
+            assert "torch.float16" in reason_against(single, self.x)
             assert reason_against(double, self.x.double()) == ""  # which autocast leaves alone
         assert reason_against(single, self.x) == ""
 
