@@ -67,14 +67,13 @@ class Buffer {
   }
 
   void check(std::initializer_list<Axis> axes, Access access) const {
-    bool fits = BufferType<T>::is(format()) && view_.ndim == static_cast<int>(axes.size());
-    const Py_ssize_t* length = view_.shape;
-    for (const Axis& axis : axes) {
-      if (!fits) break;
-      fits = axis.length < 0 || axis.length == *length;
-      ++length;
-    }
-    if (!fits) fail(text_of(axes), description());
+    check(axes.begin(), static_cast<int>(axes.size()), access);
+  }
+
+  void check(const Axis* axes, int count, Access access) const {
+    bool fits = BufferType<T>::is(format()) && view_.ndim == count;
+    for (int k = 0; k < count && fits; ++k) fits = axes[k].length < 0 || axes[k].length == view_.shape[k];
+    if (!fits) fail(text_of(axes, count), description());
     if (access == Access::written && view_.readonly) fail("writable", "a read-only array");
     check_strides(access);
   }
@@ -137,12 +136,10 @@ class Buffer {
     return at;
   }
 
-  static std::string text_of(std::initializer_list<Axis> axes) {
+  static std::string text_of(const Axis* axes, int count) {
     std::string text = std::string(BufferType<T>::kName) + " of shape [";
-    bool first = true;
-    for (const Axis& axis : axes) {
-      text += (first ? "" : ", ") + (axis.length < 0 ? std::string(axis.letter) : std::to_string(axis.length));
-      first = false;
+    for (const Axis* axis = axes; axis < axes + count; ++axis) {
+      text += (axis == axes ? "" : ", ") + (axis->length < 0 ? std::string(axis->letter) : std::to_string(axis->length));
     }
     return text + "]";
   }

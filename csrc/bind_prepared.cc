@@ -46,8 +46,14 @@ class States {
     }
   }
 
-  void check(std::initializer_list<Axis> axes, Access access) const {
-    for (int s = 0; s < count_; ++s) parts_[s].check(axes, access);
+  // The axes before the last one; that is the width of h in the first part, and H in the others.
+  void check(std::initializer_list<Axis> axes, const Sizes& sizes, Access access) const {
+    Axis all[kMostAxes];
+    std::copy(axes.begin(), axes.end(), all);
+    for (int s = 0; s < count_; ++s) {
+      all[axes.size()] = s == 0 ? Axis{"width of h", sizes.width()} : Axis{"H", sizes.hidden};
+      parts_[s].check(all, static_cast<int>(axes.size()) + 1, access);
+    }
   }
   template <class U>
   void check_apart(const Buffer<U>& other) const {
@@ -57,11 +63,15 @@ class States {
     for (int s = 0; s < other.count_; ++s) check_apart(other.parts_[s]);
   }
   void check_apart() const {
-    if (count_ > 1) parts_[0].check_apart(parts_[1]);
+    for (int s = 1; s < count_; ++s) {
+      for (int other = 0; other < s; ++other) parts_[other].check_apart(parts_[s]);
+    }
   }
   T* data(int s) const { return parts_[s].data(); }
 
  private:
+  static constexpr int kMostAxes = 3;
+
   [[noreturn]] void refuse(const std::string& got) const {
     throw std::invalid_argument("state must be a tuple of " + std::to_string(count_) + " array" +
                                 (count_ == 1 ? "" : "s") + ", got " + got);
@@ -71,33 +81,38 @@ class States {
   Buffer<T> parts_[kMostStates];
 };
 
-constexpr const char* kStateNames[kMostStates] = {"h of state", "c of state"};
-constexpr const char* kNextNames[kMostStates] = {"h of the next state", "c of the next state"};
+constexpr const char* kStateNames[kMostStates] = {"h of state",        "c of state",        "part 3 of state",
+                                                  "part 4 of state", "part 5 of state", "part 6 of state"};
+constexpr const char* kNextNames[kMostStates] = {"h of the next state",      "c of the next state",
+                                                 "part 3 of the next state", "part 4 of the next state",
+                                                 "part 5 of the next state", "part 6 of the next state"};
 
 template <class T>
 class BoundPrepared {
  public:
   // `weights` has for each place W, R, the sum of the biases or None, and the parameters [kParameters * H] or None.
-  BoundPrepared(int cell, const std::array<Index, 4>& sizes, const std::vector<nb::object>& weights,
+  BoundPrepared(int cell, const std::array<Index, 5>& sizes, const std::vector<nb::object>& weights,
                 const std::vector<double>& scalars, bool residual) {
     Inputs<T> inputs{};
     inputs.cell = cell;
-    inputs.sizes = {0, 0, sizes[0], sizes[1], static_cast<int>(sizes[2]), static_cast<int>(sizes[3])};
+    inputs.sizes = {0, 0, sizes[0], sizes[1], static_cast<int>(sizes[2]), static_cast<int>(sizes[3]), sizes[4]};
     inputs.residual = residual;
     for (std::size_t k = 0; k < std::min<std::size_t>(scalars.size(), kMostScalars); ++k) {
       inputs.scalars[k] = static_cast<T>(scalars[k]);
     }
-    const CellShape& shape = shapes()[cell];
+    const CellShape& shape = printed_cell(kernels_, cell).shape;
+    const std::size_t each = kEach + static_cast<std::size_t>(shape.matrices);
+    const Index width = inputs.sizes.width();
     const std::size_t places = static_cast<std::size_t>(sizes[2] * sizes[3]);
-    if (weights.size() != kEach * places) throw std::invalid_argument("weights: five of each place");
+    if (weights.size() != each * places) throw std::invalid_argument("weights: " + std::to_string(each) + " of each place");
     std::vector<Buffer<T>> own(weights.size());
     std::vector<Weights<T>> found(places);
     for (std::size_t place = 0; place < places; ++place) {
-      const Index inputs_here = place < static_cast<std::size_t>(sizes[3]) ? sizes[0] : sizes[3] * sizes[1];
+      const Index inputs_here = place < static_cast<std::size_t>(sizes[3]) ? sizes[0] : sizes[3] * width;
       const Index rows = shape.gates * sizes[1];
-      Buffer<T>* next = own.data() + kEach * place;
+      Buffer<T>* next = own.data() + each * place;
       const auto at = [&](std::size_t k, const char* name, std::initializer_list<Axis> axes) -> const T* {
-        const nb::object& given = weights[kEach * place + k];
+        const nb::object& given = weights[each * place + k];
         if (given.is_none()) return nullptr;
         next[k].open(given, name);
         next[k].check(axes, Access::dense);
@@ -105,11 +120,14 @@ class BoundPrepared {
       };
       Weights<T>& to = found[place];
       to.input = at(0, "weight_ih", {{"G*H", rows}, {"I", inputs_here}});
-      to.recurrent = at(1, "weight_hh", {{"G*H", rows}, {"H", sizes[1]}});
+      to.recurrent = at(1, "weight_hh", {{"G*H", rows}, {"width of h", width}});
       to.bias_ih = at(2, "bias_ih", {{"G*H", rows}});
       to.bias_hh = at(3, "bias_hh", {{"G*H", rows}});
       const T* parameters = at(4, "parameters", {{"rows", shape.parameters * sizes[1]}});
       for (int k = 0; k < shape.parameters; ++k) to.parameters[k] = parameters + k * sizes[1];
+      for (int m = 0; m < shape.matrices; ++m) {
+        to.matrices[m] = at(kEach + static_cast<std::size_t>(m), "matrix", {{"rows"}, {"columns"}});
+      }
     }
     inputs.weights = found.data();
     prepared_ = std::make_unique<Prepared<T>>(kernels_, inputs);
@@ -123,17 +141,17 @@ class BoundPrepared {
     const bool batched = x.axes() != 1;
     const States<T> state(state_given, prepared_->states(), kStateNames);
     out.open(out_given, "out");
-    const Index hidden = sizes.hidden, layers = sizes.layers;
+    const Index width = sizes.width(), layers = sizes.layers;
     Index batch = 1;
     if (batched) {
       x.check({{"B"}, {"I", sizes.inputs}}, Access::dense);
       batch = x.shape(0);
-      state.check({{"L", layers}, {"B", batch}, {"H", hidden}}, Access::written);
-      out.check({{"B", batch}, {"H", hidden}}, Access::written);
+      state.check({{"L", layers}, {"B", batch}}, sizes, Access::written);
+      out.check({{"B", batch}, {"width of h", width}}, Access::written);
     } else {
       x.check({{"I", sizes.inputs}}, Access::dense);
-      state.check({{"L", layers}, {"H", hidden}}, Access::written);
-      out.check({{"H", hidden}}, Access::written);
+      state.check({{"L", layers}}, sizes, Access::written);
+      out.check({{"width of h", width}}, Access::written);
     }
     state.check_apart();
     state.check_apart(x);
@@ -157,9 +175,9 @@ class BoundPrepared {
     x.check({{"T"}, {"B"}, {"I", sizes.inputs}}, Access::read);
     const Index steps = x.shape(0), batch = x.shape(1);
     out.open(out_given, "out");
-    out.check({{"T", steps}, {"B", batch}, {"D*H", sizes.directions * sizes.hidden}}, Access::written);
+    out.check({{"T", steps}, {"B", batch}, {"D * width of h", sizes.directions * sizes.width()}}, Access::written);
     const States<T> next(next_given, states, kNextNames);
-    next.check({{"L*D", places}, {"B", batch}, {"H", sizes.hidden}}, Access::written);
+    next.check({{"L*D", places}, {"B", batch}}, sizes, Access::written);
     Inputs<T> call{};
     Outputs<T> outputs{};
     call.threads = std::max(threads, 1);
@@ -182,7 +200,7 @@ class BoundPrepared {
     std::unique_ptr<States<T>> state;
     if (!state_given.is_none()) {
       state = std::make_unique<States<T>>(state_given, states, kStateNames);
-      state->check({{"L*D", places}, {"B", batch}, {"H", sizes.hidden}}, Access::dense);
+      state->check({{"L*D", places}, {"B", batch}}, sizes, Access::dense);
       state->check_apart(out);
       state->check_apart(next);
       for (int s = 0; s < states; ++s) call.state[s] = state->data(s);
@@ -202,10 +220,6 @@ class BoundPrepared {
  private:
   static constexpr std::size_t kEach = 5;
 
-  const CellShape* shapes() const {
-    return std::is_same_v<T, float> ? kernels_.of_float.shapes : kernels_.of_double.shapes;
-  }
-
   static void check_lengths(const Buffer<std::int64_t>& lengths, Index steps) {
     for (Index b = 0; b < lengths.shape(0); ++b) {
       const std::int64_t length = lengths.data()[b];
@@ -224,7 +238,7 @@ class BoundPrepared {
 template <class T>
 void bind(nb::module_& module, const char* name) {
   nb::class_<BoundPrepared<T>>(module, name)
-      .def(nb::init<int, const std::array<Index, 4>&, const std::vector<nb::object>&, const std::vector<double>&,
+      .def(nb::init<int, const std::array<Index, 5>&, const std::vector<nb::object>&, const std::vector<double>&,
                     bool>(),
            nb::arg("cell"), nb::arg("sizes"), nb::arg("weights"), nb::arg("scalars"), nb::arg("residual"))
       .def("step", &BoundPrepared<T>::step, nb::arg("x").none(), nb::arg("state").none(), nb::arg("out").none())

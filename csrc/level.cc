@@ -2,12 +2,11 @@
 // flags of its instruction sets.
 #include "kernels.h"
 #include "pack.h"
-#include "pointwise.h"
 #include "vec.h"
 
 namespace holdfast {
 namespace HOLDFAST_LEVEL {
-// forward.cc and backward.cc.
+// The other sources of a level.
 template <class T>
 Index forward_scratch(const ForwardPass<T>& pass, int worker);
 template <class T>
@@ -15,15 +14,19 @@ void forward(const ForwardPass<T>& pass, int worker);
 template <class T>
 void step(const ForwardPass<T>& pass, const Frame<T>& frame);
 template <class T>
+Index step_scratch(const ForwardPass<T>& pass);
+template <class T>
 Index backward_scratch(const BackwardPass<T>& pass, int worker);
 template <class T>
 void backward(const BackwardPass<T>& pass, int worker);
+extern const CellList fused_cells, staged_cells;
+
+template <class T>
+constexpr DirectionKernels<T> kDirection = {kLanes<T>, forward_scratch, forward, pack_forward, step, step_scratch,
+                                            backward_scratch, backward};
 
 extern const Kernels kernels;
-const Kernels kernels = {
-    {kLanes<float>, kShapes, forward_scratch, forward, pack_forward, step, backward_scratch, backward},
-    {kLanes<double>, kShapes, forward_scratch, forward, pack_forward, step, backward_scratch, backward},
-};
+const Kernels kernels = {kDirection<float>, kDirection<double>, false, {&fused_cells, &staged_cells}};
 
 }  // namespace HOLDFAST_LEVEL
 }  // namespace holdfast

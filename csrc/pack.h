@@ -43,13 +43,35 @@ void pack_forward(const ForwardPass<T>& pass, int worker) {
   for (Index block = pass.workers.part(layout.blocks(), worker); block < last; ++block) {
     T* panel = pass.panels + block * layout.forward_panel();
     pack_transposed(layout, pass.weights.input, layout.inputs, block, panel);
-    pack_transposed(layout, pass.weights.recurrent, layout.hidden, block, panel + layout.inputs * layout.columns());
+    pack_transposed(layout, pass.weights.recurrent, layout.width, block, panel + layout.inputs * layout.columns());
     T* biases = pass.biases + block * layout.columns();
     for (Index column = 0; column < layout.columns(); ++column) biases[column] = 0;
     if (!pass.weights.bias_ih) continue;
     for_each_gate(layout, block, [&](Index column, Index row) {
       biases[column] = pass.weights.bias_ih[row] + pass.weights.bias_hh[row];
     });
+  }
+  for (int m = 0; m < pass.shape->matrices; ++m) {
+    const MatrixLayout& own = pass.matrices[m];
+    const Index end = pass.workers.part(own.layout.blocks(), worker + 1);
+    for (Index block = pass.workers.part(own.layout.blocks(), worker); block < end; ++block) {
+      T* panel = pass.matrix_panels[m] + block * own.layout.forward_panel();
+      pack_transposed(own.layout, pass.weights.matrices[m], own.columns, block, panel);
+    }
+  }
+}
+
+// A matrix [rows, columns] of a cell's own into panels of its columns, for what leads back to them.
+template <class T>
+void pack_plain(const Workers& workers, int worker, const MatrixLayout& own, const T* matrix, T* panels) {
+  const Index most = own.layout.columns(), count = ceil_div(own.columns, most);
+  for (Index panel = workers.part(count, worker); panel < workers.part(count, worker + 1); ++panel) {
+    const Index present = own.columns - panel * most < most ? own.columns - panel * most : most;
+    for (Index row = 0; row < own.rows; ++row) {
+      T* to = panels + (panel * own.rows + row) * most;
+      if (present < most) __builtin_memset(to, 0, static_cast<std::size_t>(most) * sizeof(T));
+      __builtin_memcpy(to, matrix + row * own.columns + panel * most, static_cast<std::size_t>(present) * sizeof(T));
+    }
   }
 }
 
@@ -77,12 +99,15 @@ void pack_backward(const Layout& layout, const Workers& workers, int worker, con
 // The tiles of a block's gradients of one matrix into the rows of the matrix [G*H, width]: tile [group, kMostTileRows,
 // columns], so that tile[k / kMostTileRows][k % kMostTileRows][column] belongs to its column k.
 template <class T>
-void unpack_tiles(const Layout& layout, const T* tiles, Index width, Index block, T* matrix) {
+void unpack_tiles(const Layout& layout, const T* tiles, Index width, Index block, T* matrix, bool add = false) {
   const Index columns = layout.columns();
   for (Index k0 = 0; k0 < width; k0 += kSquare) {
     const Index k1 = k0 + kSquare < width ? k0 + kSquare : width;
     for_each_gate(layout, block, [&](Index column, Index row) {
-      for (Index k = k0; k < k1; ++k) matrix[row * width + k] = tiles[k * columns + column];
+      for (Index k = k0; k < k1; ++k) {
+        T& to = matrix[row * width + k];
+        to = add ? to + tiles[k * columns + column] : tiles[k * columns + column];
+      }
     });
   }
 }

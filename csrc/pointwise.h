@@ -1,51 +1,12 @@
-// The printed steps over the rows of a tile: what is loaded, what is stored. Included by the sources of a level only.
+// The printed steps of fused cells over the rows of a tile: what is loaded, what is stored. Included by the sources of a
+// level, and where a user's own cell is compiled.
 #pragma once
 
-#include "activations.h"
+#include "access.h"
 #include "direction.h"
-#include "generated/cells.h"
-#include "vec.h"
 
 namespace holdfast {
 namespace HOLDFAST_LEVEL {
-
-// One row b at one step t. Pointers are to unit 0.
-template <class T>
-struct TileRow {
-  const T* old[kMostStates];         // each state before the step
-  T* next[kMostStates];              // forward: where it goes
-  T* copy;                           // forward: another place for h, or null
-  T* carried[kMostStates];           // backward: what reaches each state from later, then from this step
-  const T* outside[kMostStates][2];  // backward: what reaches it from outside, or null
-  const T* masks[kMostMasks];        // 1 where a mask is true, else 0
-  Index place;                       // of its values: (t * B + b) * H
-  Index slot;                        // backward: in the chunk
-  Index batch;                       // b
-  bool restarts;                     // whether the old state is that of `start`
-};
-
-// Lanes of a vector of which only the first n are there; all of them if n is their number.
-template <class T, bool WHOLE>
-struct Access {
-  int n;
-  HOLDFAST_INLINE Vec<T> get(const T* from) const {
-    if constexpr (WHOLE) return load(from);
-    return load(from, n);
-  }
-  HOLDFAST_INLINE void put(T* to, Vec<T> value) const {
-    if constexpr (WHOLE) {
-      store(to, value);
-    } else {
-      store(to, value, n);
-    }
-  }
-};
-
-template <class Cell>
-constexpr int kGroup = group_of(Cell::kGates);
-constexpr bool has_bit(unsigned bits, int k) { return bits >> k & 1; }
-// Arrays of no elements do not exist.
-constexpr int at_least_one(int n) { return n > 0 ? n : 1; }
 
 // What a step reads besides gates and states.
 template <class Cell, class T>
@@ -78,7 +39,7 @@ HOLDFAST_INLINE void step_forward(const ForwardPass<T>& pass, const TileRow<T>& 
   for (int s = 0; s < Cell::kStates; ++s) access.put(row.next[s] + unit, values[Cell::kStateValues[s]]);
   if (row.copy) access.put(row.copy + unit, values[Cell::kStateValues[0]]);
   for (int k = 0; k < Cell::kValues; ++k) {
-    if (pass.values[k]) access.put(pass.values[k] + row.place + unit, values[k]);
+    if (pass.values[k]) access.put(pass.values[k] + row.place * pass.layout.hidden + unit, values[k]);
   }
 }
 
@@ -102,17 +63,11 @@ void forward_tile(const ForwardPass<T>& pass, const TileRow<T>* const* rows, int
   for (int r = 0; r < count; ++r, z += kColumns) step_block<Cell>(pass, *rows[r], z, block);
 }
 
-// The lanes that are not there get zeros: the products read whole panels.
-template <class T, bool WHOLE>
-HOLDFAST_INLINE void put_panel(T* to, Vec<T> value, Access<T, WHOLE> access) {
-  if constexpr (!WHOLE) store(to, Vec<T>{});
-  access.put(to, value);
-}
-
 template <class Cell, class T, bool WHOLE>
 HOLDFAST_INLINE void step_backward(const BackwardPass<T>& pass, const TileRow<T>& row, T* d_gates, T* d_parameters,
                                    Index unit, Access<T, WHOLE> access) {
   const Given<Cell, T> given(pass, row, unit, access, Cell::kBackwardReadsMask);
+  const Index hidden = pass.layout.hidden;
   Vec<T> d_states[kMostStates] = {}, old[kMostStates] = {}, values[Cell::kValues] = {};
   for (int s = 0; s < Cell::kStates; ++s) {
     d_states[s] = access.get(row.carried[s] + unit);
@@ -122,18 +77,18 @@ HOLDFAST_INLINE void step_backward(const BackwardPass<T>& pass, const TileRow<T>
     if (has_bit(Cell::kBackwardReadsOld, s)) old[s] = access.get(row.old[s] + unit);
   }
   for (int k = 0; k < Cell::kValues; ++k) {
-    if (has_bit(Cell::kBackwardReadsValue, k)) values[k] = access.get(pass.values[k] + row.place + unit);
+    if (has_bit(Cell::kBackwardReadsValue, k)) values[k] = access.get(pass.values[k] + row.place * hidden + unit);
   }
   Vec<T> gates[Cell::kGates], d_old[kMostStates] = {}, parameters[at_least_one(Cell::kParameters)] = {};
   Vec<T> at[kMostStates] = {};
   Cell::backward(d_states, values, old, given.parameters, given.scalars, given.masks, gates, d_old, parameters, at);
   for (int s = 0; s < Cell::kStates; ++s) {
     access.put(row.carried[s] + unit, d_old[s]);
-    if (pass.states_at[s]) access.put(pass.states_at[s] + row.place + unit, at[s]);
+    if (pass.states_at[s]) access.put(pass.states_at[s] + row.at * hidden + unit, at[s]);
   }
   for (int g = 0; g < Cell::kGates; ++g) {
     put_panel(d_gates + g * kGroup<Cell> * kLanes<T>, gates[g], access);
-    if (pass.gate_values[g]) access.put(pass.gate_values[g] + row.place + unit, gates[g]);
+    if (pass.gate_values[g]) access.put(pass.gate_values[g] + row.at * hidden + unit, gates[g]);
   }
   for (int p = 0; p < Cell::kParameters; ++p) {
     put_panel(d_parameters + p * kGroup<Cell> * kLanes<T>, parameters[p], access);
@@ -165,26 +120,6 @@ void backward_tile(const BackwardPass<T>& pass, const TileRow<T>* const* rows, i
     }
   }
 }
-
-template <class T>
-struct Pointwise {
-  void (*forward)(const ForwardPass<T>&, const TileRow<T>* const* rows, int count, const T* z, Index block);
-  void (*backward)(const BackwardPass<T>&, const TileRow<T>* const* rows, int count, Index block);
-};
-
-#define HOLDFAST_POINTWISE(index, cell) \
-  {forward_tile<cell, T>, backward_tile<cell, T>},
-
-// In the order of holdfast.cells.core.PRINTED.
-template <class T>
-constexpr Pointwise<T> kPointwise[] = {HOLDFAST_CELLS(HOLDFAST_POINTWISE)};
-#undef HOLDFAST_POINTWISE
-
-#define HOLDFAST_SHAPE(index, cell) \
-  {cell::kGates, cell::kStates, cell::kValues, cell::kParameters, cell::kMasks, cell::kStateValues},
-
-constexpr CellShape kShapes[] = {HOLDFAST_CELLS(HOLDFAST_SHAPE)};
-#undef HOLDFAST_SHAPE
 
 }  // namespace HOLDFAST_LEVEL
 }  // namespace holdfast

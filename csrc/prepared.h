@@ -1,6 +1,7 @@
 // Weights packed once, for as many frames and sequences as are to come.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <type_traits>
@@ -30,9 +31,9 @@ class Prepared {
   // Multiplications of one row's step.
   Index work() const;
 
-  // One frame of one direction: x [batch, I] to out [batch, H], changing the states [L, batch, H]. No array overlaps
-  // another. Runs on the calling thread and neither locks nor waits. It takes memory in one case, on the first call of
-  // a thread with so many rows: with `residual` and more than two layers.
+  // One frame of one direction: x [batch, I] to out [batch, W], changing the states [L, batch, its width]. No array overlaps
+  // another. Runs on the calling thread and neither locks nor waits. It takes memory in two cases, on the first call of
+  // a thread with so many rows: with `residual` and more than two layers, and of a staged cell.
   void step(Index batch, const T* x, T* const* state, T* out) const;
 
   // Whole sequences. Of `call` it reads the threads, T and B, x, lengths, and the states; as `forward` else.
@@ -46,8 +47,9 @@ class Prepared {
     if constexpr (std::is_same_v<T, float>) return kernels_.of_float;
     if constexpr (std::is_same_v<T, double>) return kernels_.of_double;
   }
-  const CellShape& shape() const { return own_kernels().shapes[like_.cell]; }
+  const CellShape& shape() const { return printed_cell(kernels_, like_.cell).shape; }
   void pack(const Weights<T>& weights, Index inputs);
+  char* step_scratch() const;
 
   const Kernels& kernels_;
   Inputs<T> like_;
@@ -62,12 +64,12 @@ Prepared<T>::Prepared(const Kernels& kernels, const Inputs<T>& like) : kernels_(
   const Sizes& sizes = like.sizes;
   like_.cell = like.cell;
   like_.threads = 1;
-  like_.sizes = {0, 0, sizes.inputs, sizes.hidden, sizes.layers, sizes.directions};
+  like_.sizes = {0, 0, sizes.inputs, sizes.hidden, sizes.layers, sizes.directions, sizes.projected};
   std::memcpy(like_.scalars, like.scalars, sizeof like.scalars);
   like_.entering_scale = 1;
   like_.residual = like.residual;
   for (Index place = 0; place < Index{sizes.layers} * sizes.directions; ++place) {
-    pack(like.weights[place], place < sizes.directions ? sizes.inputs : sizes.directions * sizes.hidden);
+    pack(like.weights[place], place < sizes.directions ? sizes.inputs : sizes.directions * sizes.width());
   }
   like_.weights = weights_.data();
   like_.packed = packed_.data();
@@ -75,17 +77,18 @@ Prepared<T>::Prepared(const Kernels& kernels, const Inputs<T>& like) : kernels_(
 
 template <class T>
 void Prepared<T>::pack(const Weights<T>& weights, Index inputs) {
-  const Index hidden = like_.sizes.hidden;
+  const Index hidden = like_.sizes.hidden, width = like_.sizes.width();
   const int lanes = own_kernels().lanes;
   ForwardPass<T> pass{};
-  pass.cell = like_.cell;
-  pass.layout = {inputs, hidden, shape().gates, lanes, group_of(shape().gates)};
+  pass.shape = &shape();
+  pass.code = &code_of(printed_cell(kernels_, like_.cell), T{});
+  pass.layout = {inputs, width, hidden, shape().gates, lanes, group_of(shape().gates)};
+  set_matrices(pass, like_.sizes);
   pass.workers.count = 1;
   pass.weights = weights;
   std::memcpy(pass.scalars, like_.scalars, sizeof pass.scalars);
-  pass.zeros = memory_.template take_zeros<T>(round_up(hidden, kMostVectors * lanes) + lanes);
-  pass.panels = memory_.template take<T>(pass.layout.forward_size());
-  pass.biases = memory_.template take<T>(pass.layout.gate_columns());
+  pass.zeros = memory_.template take_zeros<T>(round_up(std::max(hidden, width), kMostVectors * lanes) + lanes);
+  take_panels(pass, memory_);
   own_kernels().pack(pass, 0);
   pass.packed = true;
   pass.weights = {};
@@ -94,15 +97,20 @@ void Prepared<T>::pack(const Weights<T>& weights, Index inputs) {
     std::memcpy(own, weights.parameters[k], static_cast<std::size_t>(hidden) * sizeof(T));
     pass.weights.parameters[k] = own;
   }
+  Packed<T> packed{pass.panels, pass.biases, {}};
+  std::copy(pass.matrix_panels, pass.matrix_panels + kMostMatrices, packed.matrices);
+  packed_.push_back(packed);
   weights_.push_back(pass.weights);
-  packed_.push_back({pass.panels, pass.biases});
   passes_.push_back(pass);
 }
 
 template <class T>
 Index Prepared<T>::work() const {
   Index sum = 0;
-  for (const ForwardPass<T>& pass : passes_) sum += pass.layout.forward_size();
+  for (const ForwardPass<T>& pass : passes_) {
+    sum += pass.layout.forward_size();
+    for (int m = 0; m < shape().matrices; ++m) sum += pass.matrices[m].layout.forward_size();
+  }
   return sum;
 }
 
@@ -113,16 +121,19 @@ void Prepared<T>::step(Index batch, const T* x, T* const* state, T* out) const {
   static thread_local bool backwards = false;
   backwards = !backwards;
   const FlushSubnormals flushed;
-  const Index size = batch * like_.sizes.hidden;
+  const Index width = like_.sizes.width(), size = batch * width;
   T* sum = nullptr;  // of what the layers gave, where a layer reads more than the h of the one before
   if (like_.residual && like_.sizes.layers > 2) {
     static thread_local std::vector<T> kept;
     if (kept.size() < static_cast<std::size_t>(size)) kept.resize(static_cast<std::size_t>(size));
     sum = kept.data();
   }
+  char* scratch = shape().staged ? step_scratch() : nullptr;
   for (int layer = 0; layer < like_.sizes.layers; ++layer) {
-    Frame<T> frame{batch, x, {}, {}, backwards};
-    for (int s = 0; s < states(); ++s) frame.old[s] = frame.next[s] = state[s] + layer * size;
+    Frame<T> frame{batch, x, {}, {}, backwards, scratch};
+    for (int s = 0; s < states(); ++s) {
+      frame.old[s] = frame.next[s] = state[s] + layer * batch * (s == 0 ? width : like_.sizes.hidden);
+    }
     T* h = frame.next[0];
     frame.next[0] = out;
     own_kernels().step(passes_[static_cast<std::size_t>(layer)], frame);
@@ -135,6 +146,18 @@ void Prepared<T>::step(Index batch, const T* x, T* const* state, T* out) const {
       x = h;
     }
   }
+}
+
+// What the stages of a frame need beside the stack, kept for the next frame of this thread.
+template <class T>
+char* Prepared<T>::step_scratch() const {
+  static thread_local std::vector<char> kept;
+  std::size_t most = 0;
+  for (const ForwardPass<T>& pass : passes_) {
+    most = std::max(most, static_cast<std::size_t>(own_kernels().step_scratch(pass)));
+  }
+  if (kept.size() < most) kept.resize(most);
+  return kept.data();
 }
 
 template <class T>
@@ -151,11 +174,13 @@ void Prepared<T>::run(const Inputs<T>& call, const Outputs<T>& outputs) const {
 
 template <class T>
 double Prepared<T>::time_steps(Index batch, const T* x, Index count) const {
-  const Index size = batch * like_.sizes.hidden;
   Workspace memory;
-  T* out = memory.template take<T>(size);
+  T* out = memory.template take<T>(batch * like_.sizes.width());
   T* state[kMostStates] = {};
-  for (int s = 0; s < states(); ++s) state[s] = memory.template take_zeros<T>(like_.sizes.layers * size);
+  for (int s = 0; s < states(); ++s) {
+    const Index width = s == 0 ? like_.sizes.width() : like_.sizes.hidden;
+    state[s] = memory.template take_zeros<T>(like_.sizes.layers * batch * width);
+  }
   const auto start = std::chrono::steady_clock::now();
   for (Index n = 0; n < count; ++n) step(batch, x, state, out);
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

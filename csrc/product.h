@@ -21,58 +21,76 @@ struct Run {
   Index length, count, stride;
 };
 
-// out[r, :] = begin[r][:] + sum over all runs of row r times panel [sum of lengths, vectors * lanes].
-// `begin` may be null for zeros. Row r of `out` begins r * out_stride elements after it.
+// out[r, :] = begin[r][:] + sum over all runs of row r times panel [sum of lengths, panel_columns], of which `vectors`
+// vectors from column `column` on are computed. `begin` may be null for zeros. Row r of `out` begins r * out_stride
+// elements after it.
 template <class T>
 struct Product {
   const Run<T>* runs;
   int run_count;
   const T* panel;
+  Index panel_columns;
   const T* const* begin;
   T* out;
   Index out_stride;
+  Index column;
 };
 
 template <class T, int ROWS, int VECTORS>
 void multiply(const Product<T>& product) {
-  constexpr int kColumns = VECTORS * kLanes<T>;
+  const Index panel_columns = product.panel_columns;
   Vec<T> sums[ROWS][VECTORS] = {};
   if (product.begin) {
+    HOLDFAST_UNROLL
     for (int r = 0; r < ROWS; ++r) {
-      for (int v = 0; v < VECTORS; ++v) sums[r][v] = load(product.begin[r] + v * kLanes<T>);
+      HOLDFAST_UNROLL
+      for (int v = 0; v < VECTORS; ++v) sums[r][v] = load(product.begin[r] + product.column + v * kLanes<T>);
     }
   }
-  const T* panel = product.panel;
+  const T* panel = product.panel + product.column;
   for (int n = 0; n < product.run_count; ++n) {
     const Run<T>& run = product.runs[n];
     const T* rows[ROWS];
+    HOLDFAST_UNROLL
     for (int r = 0; r < ROWS; ++r) rows[r] = run.rows[r];
     for (Index part = 0; part < run.count; ++part) {
-      for (Index k = 0; k < run.length; ++k, panel += kColumns) {
+      for (Index k = 0; k < run.length; ++k, panel += panel_columns) {
         Vec<T> columns[VECTORS];
-        for (int v = 0; v < VECTORS; ++v) columns[v] = load(panel + v * kLanes<T>);
+        HOLDFAST_UNROLL
+        for (int v = 0; v < VECTORS; ++v) {
+          columns[v] = load(panel + v * kLanes<T>);
+          keep_in_register<ROWS, (ROWS + 1) * VECTORS>(columns[v]);
+        }
+        HOLDFAST_UNROLL
         for (int r = 0; r < ROWS; ++r) {
           const Vec<T> element = broadcast<T>(rows[r][k]);
+          HOLDFAST_UNROLL
           for (int v = 0; v < VECTORS; ++v) sums[r][v] = fma(element, columns[v], sums[r][v]);
         }
       }
+      HOLDFAST_UNROLL
       for (int r = 0; r < ROWS; ++r) rows[r] += run.stride;
     }
   }
+  T* out = product.out + product.column;
+  HOLDFAST_UNROLL
   for (int r = 0; r < ROWS; ++r) {
-    for (int v = 0; v < VECTORS; ++v) store(product.out + r * product.out_stride + v * kLanes<T>, sums[r][v]);
+    HOLDFAST_UNROLL
+    for (int v = 0; v < VECTORS; ++v) store(out + r * product.out_stride + v * kLanes<T>, sums[r][v]);
   }
 }
 
 // Sums over slots of outer products: tile[j, :] += sum over n < count of left[n * left_stride + j] * right[n, :], where
-// right is a panel [count, vectors * lanes] and j < columns. The sum of one call is added to the tile as a whole.
+// right is a panel [count, right_columns], of which `vectors` vectors count, and j < columns. The sum of one call is added
+// to the tile as a whole.
 template <class T>
 struct Outer {
   const T* left;
   Index left_stride;
   const T* right;
+  Index right_columns;
   Index count;
-  T* tile;      // [columns, vectors * lanes]
+  T* tile;      // [columns, right_columns]
   bool first;   // the tile holds nothing yet
 };
 
@@ -81,17 +99,26 @@ void add_outer(const Outer<T>& outer) {
   Vec<T> sums[COLUMNS][VECTORS] = {};
   const T* left = outer.left;
   const T* right = outer.right;
-  for (Index n = 0; n < outer.count; ++n, left += outer.left_stride, right += VECTORS * kLanes<T>) {
+  const Index right_columns = outer.right_columns;
+  for (Index n = 0; n < outer.count; ++n, left += outer.left_stride, right += right_columns) {
     Vec<T> gates[VECTORS];
-    for (int v = 0; v < VECTORS; ++v) gates[v] = load(right + v * kLanes<T>);
+    HOLDFAST_UNROLL
+    for (int v = 0; v < VECTORS; ++v) {
+      gates[v] = load(right + v * kLanes<T>);
+      keep_in_register<COLUMNS, (COLUMNS + 1) * VECTORS>(gates[v]);
+    }
+    HOLDFAST_UNROLL
     for (int j = 0; j < COLUMNS; ++j) {
       const Vec<T> element = broadcast<T>(left[j]);
+      HOLDFAST_UNROLL
       for (int v = 0; v < VECTORS; ++v) sums[j][v] = fma(element, gates[v], sums[j][v]);
     }
   }
+  HOLDFAST_UNROLL
   for (int j = 0; j < COLUMNS; ++j) {
+    HOLDFAST_UNROLL
     for (int v = 0; v < VECTORS; ++v) {
-      T* to = outer.tile + (j * VECTORS + v) * kLanes<T>;
+      T* to = outer.tile + j * right_columns + v * kLanes<T>;
       store(to, outer.first ? sums[j][v] : load(to) + sums[j][v]);
     }
   }
@@ -116,6 +143,25 @@ constexpr Multiply<T> kMultiply[kMostTileRows][kMostVectors] = HOLDFAST_BY_ROWS(
 // [columns - 1][vectors - 1]
 template <class T>
 constexpr AddOuter<T> kAddOuter[kMostTileRows][kMostVectors] = HOLDFAST_BY_ROWS(add_outer);
+
+// All vectors of a panel, as many at a time as a register tile has.
+template <class T>
+void multiply_panel(Product<T> product, int rows, int vectors) {
+  for (int v = 0; v < vectors; v += kMostVectors) {
+    product.column = Index{v} * kLanes<T>;
+    kMultiply<T>[rows - 1][(vectors - v < kMostVectors ? vectors - v : kMostVectors) - 1](product);
+  }
+}
+
+// The same for sums of outer products, of so many columns.
+template <class T>
+void add_outer_panel(Outer<T> outer, int columns, int vectors) {
+  for (int v = 0; v < vectors; v += kMostVectors) {
+    kAddOuter<T>[columns - 1][(vectors - v < kMostVectors ? vectors - v : kMostVectors) - 1](outer);
+    outer.right += Index{kMostVectors} * kLanes<T>;
+    outer.tile += Index{kMostVectors} * kLanes<T>;
+  }
+}
 
 }  // namespace HOLDFAST_LEVEL
 }  // namespace holdfast

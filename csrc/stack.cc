@@ -1,6 +1,7 @@
 #include "stack.h"
 
 #include <algorithm>
+#include <numeric>
 
 namespace holdfast {
 
@@ -18,11 +19,15 @@ constexpr Index kRowsOfOwn = 8;
 // The same where the weights are larger than this, which no cache near the threads holds.
 constexpr Index kRowsOfOwnFarAway = 32;
 constexpr double kFarAwayBytes = 32e6;
+// Below so many rows of a worker at a step the products with x of several steps are made at once, for about
+// kAheadRows rows: a panel is then read for more rows.
+constexpr Index kFewRows = 24, kAheadRows = 96;
 
 template <class T>
 double step_work(const Inputs<T>& inputs, int gates) {
   const Sizes& sizes = inputs.sizes;
-  const double columns = static_cast<double>(std::max(sizes.inputs, sizes.hidden) + sizes.hidden);
+  const Index inputs_read = inputs.sparse.columns ? 0 : sizes.inputs;
+  const double columns = static_cast<double>(std::max(inputs_read, sizes.width()) + sizes.width());
   return static_cast<double>(sizes.batch) * gates * static_cast<double>(sizes.hidden) * columns;
 }
 
@@ -44,9 +49,11 @@ template <class T>
 Call<T>::Call(const Kernels& kernels_, const Inputs<T>& inputs_)
     : inputs(inputs_),
       kernels(of_type(kernels_, T{})),
-      shape(kernels.shapes[inputs_.cell]),
+      cell(printed_cell(kernels_, inputs_.cell)),
+      shape(cell.shape),
       team(worthwhile_threads(inputs_, shape.gates), inputs_.threads) {
-  zeros = memory.take_zeros<T>(round_up(inputs.sizes.hidden, kMostVectors * kernels.lanes) + kernels.lanes);
+  const Index widest = std::max(inputs.sizes.hidden, inputs.sizes.width());
+  zeros = memory.take_zeros<T>(round_up(widest, kMostVectors * kernels.lanes) + kernels.lanes);
   set_schedule();
   set_workers();
 }
@@ -102,21 +109,47 @@ void Call<T>::set_workers() {
   const double bytes = step_work(inputs, shape.gates) / std::max<double>(1, static_cast<double>(inputs.sizes.batch)) *
                        sizeof(T);
   const Index least = bytes > kFarAwayBytes ? kRowsOfOwnFarAway : kRowsOfOwn;
-  const Layout layout{0, inputs.sizes.hidden, shape.gates, kernels.lanes, group_of(shape.gates)};
+  const Layout layout{0, 0, inputs.sizes.hidden, shape.gates, kernels.lanes, group_of(shape.gates)};
   workers.share_rows =
       workers.count > 1 && inputs.sizes.batch < workers.count * least && layout.blocks() >= workers.count;
-  // Rows in their order, so that each worker has about as many steps.
-  auto* bounds = memory.take<Index>(workers.count + 1);
-  Index b = 0, before = 0;
-  bounds[0] = 0;
-  for (int worker = 1; worker < workers.count; ++worker) {
-    while (b < inputs.sizes.batch && before + schedule.length(b) / 2 < rows * worker / workers.count) {
-      before += schedule.length(b++);
+  deal_rows();
+}
+
+template <class T>
+void Call<T>::deal_rows() {
+  const Index batch = inputs.sizes.batch;
+  auto* owners = memory.take<std::int32_t>(batch);
+  auto* places = memory.take<std::int32_t>(batch);
+  const int count = workers.share_rows ? 1 : workers.count;
+  if (schedule.lengths) {
+    deal_by_length(owners, count);
+  } else {
+    for (int worker = 0; worker < count; ++worker) {
+      std::fill(owners + batch * worker / count, owners + batch * (worker + 1) / count, worker);
     }
-    bounds[worker] = b;
   }
-  bounds[workers.count] = inputs.sizes.batch;
-  workers.bounds = bounds;
+  std::vector<std::int32_t> dealt(static_cast<std::size_t>(count));
+  for (Index b = 0; b < batch; ++b) places[b] = dealt[static_cast<std::size_t>(owners[b])]++;
+  workers.owners = owners;
+  workers.places = places;
+  workers.most_rows = *std::max_element(dealt.begin(), dealt.end());
+}
+
+// From the longest row to the shortest, each to the worker with the fewest steps so far: so all have about as many rows
+// at each step, too, however uneven the lengths are. Which worker has a row changes no bits.
+template <class T>
+void Call<T>::deal_by_length(std::int32_t* owners, int count) const {
+  std::vector<std::int32_t> order(static_cast<std::size_t>(inputs.sizes.batch));
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](std::int32_t one, std::int32_t other) {
+    return schedule.length(one) > schedule.length(other);
+  });
+  std::vector<Index> steps(static_cast<std::size_t>(count));
+  for (const std::int32_t b : order) {
+    const auto least = std::min_element(steps.begin(), steps.end());
+    owners[b] = static_cast<std::int32_t>(least - steps.begin());
+    *least += schedule.length(b);
+  }
 }
 
 template <class T>
@@ -124,8 +157,17 @@ void Call<T>::set_up(Pass<T>& pass, int layer, int direction) {
   const Sizes& sizes = inputs.sizes;
   const Index place = Index{layer} * sizes.directions + direction;
   const Index width_in = layer > 0 ? width() : sizes.inputs;
-  pass.cell = inputs.cell;
-  pass.layout = {width_in, sizes.hidden, shape.gates, kernels.lanes, group_of(shape.gates)};
+  pass.shape = &shape;
+  pass.code = &code_of(cell, T{});
+  pass.layout = {width_in, sizes.width(), sizes.hidden, shape.gates, kernels.lanes, group_of(shape.gates)};
+  pass.sparse = {};
+  if (layer == 0 && inputs.sparse.columns) {
+    pass.sparse = inputs.sparse;
+    pass.table_rows = sizes.inputs;
+    pass.layout.inputs = 0;
+  }
+  set_matrices(pass, sizes);
+  pass.bfloat16 = inputs.bfloat16;
   pass.schedule = schedule;
   pass.workers = workers;
   pass.reverse = direction == 1;
@@ -133,9 +175,9 @@ void Call<T>::set_up(Pass<T>& pass, int layer, int direction) {
   for (int s = 0; s < kMostStates; ++s) {
     const T* state = s < shape.states ? inputs.state[s] : nullptr;
     const T* start = s < shape.states ? inputs.start[s] : nullptr;
-    pass.initial[s] = state ? state + place * state_size() : zeros;
-    pass.initial_row[s] = state ? sizes.hidden : 0;
-    pass.start[s] = start ? start + place * sizes.hidden : zeros;
+    pass.initial[s] = state ? state + place * state_size(s) : zeros;
+    pass.initial_row[s] = state ? state_width(s) : 0;
+    pass.start[s] = start ? start + place * state_width(s) : zeros;
   }
   pass.seed = inputs.seed;
   pass.place = static_cast<std::uint32_t>(layer * 2 + direction);
@@ -147,32 +189,49 @@ void Call<T>::set_up(Pass<T>& pass, int layer, int direction) {
 }
 
 template <class T>
+void Call<T>::set_up_forward(ForwardPass<T>& pass, Workspace& own) const {
+  pass.ahead_rows = ahead_rows(pass);
+  if (!shape.staged) return;
+  pass.z_rows = workers.share_rows ? inputs.sizes.batch : workers.count * workers.most_rows;
+  const Index size = pass.z_rows * pass.layout.gate_columns();
+  if (shape.split) pass.z_input = own.template take<T>(size);
+  pass.z = own.template take<T>(size);
+}
+
+template <class T>
+Index Call<T>::ahead_rows(const ForwardPass<T>& pass) const {
+  const Index own = workers.share_rows ? most_rows : most_rows / workers.count;
+  if (own >= kFewRows || inputs.sizes.steps < 2 || shape.split || pass.sparse.columns) return 0;
+  return std::max(kAheadRows, most_rows);
+}
+
+template <class T>
 void Call<T>::set_input(Pass<T>& pass, const Strided<const T>* h_before, const T* combined) const {
   pass.x[1] = {nullptr, 0, 0};
   pass.widths[1] = 0;
   pass.widths[0] = pass.layout.inputs;
   if (!h_before) {
-    pass.x[0] = inputs.x;
+    pass.x[0] = pass.sparse.columns ? Strided<const T>{nullptr, 0, 0} : inputs.x;
   } else if (combined) {
     pass.x[0] = dense(combined);
   } else {
     for (int d = 0; d < inputs.sizes.directions; ++d) {
       pass.x[d] = h_before[d];
-      pass.widths[d] = inputs.sizes.hidden;
+      pass.widths[d] = inputs.sizes.width();
     }
   }
 }
 
 template <class T>
 void Call<T>::combine(const Strided<const T>* h, const T* added, const T* factors, T* to) {
-  const Index count = inputs.sizes.steps * inputs.sizes.batch, hidden = inputs.sizes.hidden;
+  const Index count = inputs.sizes.steps * inputs.sizes.batch, own = inputs.sizes.width();
   run(team, [&](int worker) {
     for (Index row = workers.part(count, worker); row < workers.part(count, worker + 1); ++row) {
       const Index t = row / inputs.sizes.batch, b = row % inputs.sizes.batch;
       for (int d = 0; d < inputs.sizes.directions; ++d) {
         const T* from = h[d].base + t * h[d].step + b * h[d].row;
-        const Index at = row * width() + d * hidden;
-        for (Index unit = 0; unit < hidden; ++unit) {
+        const Index at = row * width() + d * own;
+        for (Index unit = 0; unit < own; ++unit) {
           T value = from[unit];
           if (added) value += added[at + unit];
           if (factors) value *= factors[at + unit];

@@ -7,10 +7,6 @@
 namespace holdfast {
 namespace {
 
-// Below so many rows of a worker at a step the products with x of several steps are made at once, for about
-// kAheadRows rows: a panel is then read for more rows.
-constexpr Index kFewRows = 24, kAheadRows = 96;
-
 template <class T>
 class ForwardStack {
  public:
@@ -18,14 +14,14 @@ class ForwardStack {
       : call_(kernels, inputs), outputs_(outputs), keeps_(outputs.values[call_.shape.state_values[0]] != nullptr) {
     // One of these sums is what the next one is made of.
     for (int k = 0; inputs.residual && k < std::min(2, inputs.sizes.layers - 1); ++k) {
-      summed_[k] = call_.memory.template take<T>(dense_size());
+      summed_[k] = call_.memory.template take<T>(call_.dense_size());
     }
-    if (inputs.masks) masked_ = call_.memory.template take<T>(dense_size());
+    if (inputs.masks) masked_ = call_.memory.template take<T>(call_.dense_size());
     for (int d = 0; d < inputs.sizes.directions && !keeps_; ++d) {
-      for (int k = 0; k < 2 && inputs.sizes.layers > 1; ++k) {
-        between_[k][d] = call_.memory.template take<T>(call_.value_size());
+      for (int k = 0; k < 2 && inputs.sizes.layers > 1 && (!outputs.passed || inputs.residual); ++k) {
+        between_[k][d] = call_.memory.template take<T>(inputs.sizes.steps * call_.state_size(0));
       }
-      if (call_.shape.states > 1) last_c_[d] = call_.memory.template take<T>(call_.state_size());
+      for (int s = 1; s < call_.shape.states; ++s) last_[d][s] = call_.memory.template take<T>(call_.state_size(s));
     }
   }
 
@@ -45,7 +41,6 @@ class ForwardStack {
   }
 
  private:
-  Index dense_size() const { return call_.inputs.sizes.steps * call_.inputs.sizes.batch * call_.width(); }
   Index place_of(int layer, int d) const { return Index{layer} * call_.inputs.sizes.directions + d; }
   bool adds(int layer) const { return call_.inputs.residual && layer > 0; }
 
@@ -72,17 +67,17 @@ class ForwardStack {
     call_.set_up(pass, layer, d);
     call_.set_input(pass, before, combined);
     set_outputs(pass, layer, d);
-    const Layout& layout = pass.layout;
     Workspace memory;
     if (const Packed<T>* packed = call_.inputs.packed) {
       pass.panels = packed[place_of(layer, d)].panels;
       pass.biases = packed[place_of(layer, d)].biases;
+      std::copy(packed[place_of(layer, d)].matrices, packed[place_of(layer, d)].matrices + kMostMatrices,
+                pass.matrix_panels);
       pass.packed = true;
     } else {
-      pass.panels = memory.take<T>(layout.forward_size());
-      pass.biases = memory.take<T>(layout.gate_columns());
+      take_panels(pass, memory);
     }
-    pass.ahead_rows = ahead_rows();
+    call_.set_up_forward(pass, memory);
     for (int worker = 0; worker < call_.workers.count; ++worker) {
       pass.scratch_bytes = std::max(pass.scratch_bytes, call_.kernels.forward_scratch(pass, worker));
     }
@@ -92,29 +87,38 @@ class ForwardStack {
     return {pass.states[0].base, pass.states[0].step, pass.states[0].row};
   }
 
-  Index ahead_rows() const {
-    const Index own = call_.workers.share_rows ? call_.most_rows : call_.most_rows / call_.workers.count;
-    if (own >= kFewRows || call_.inputs.sizes.steps < 2) return 0;
-    return std::max(kAheadRows, call_.most_rows);
-  }
-
   void set_outputs(ForwardPass<T>& pass, int layer, int d) {
     const Sizes& sizes = call_.inputs.sizes;
-    const Index place = place_of(layer, d);
+    const Index place = place_of(layer, d), own_width = sizes.width();
     const bool last = layer + 1 == sizes.layers && !adds(layer);
     const Strided<T> output = call_.columns_of(call_.dense(outputs_.output), d);
     pass.copy = {nullptr, 0, 0};
     if (keeps_) {
-      for (int k = 0; k < call_.shape.values; ++k) pass.values[k] = call_.rows_of(outputs_.values[k], place).base;
+      for (int k = 0; k < call_.shape.values; ++k) {
+        pass.values[k] = call_.rows_of(outputs_.values[k], place, call_.value_width(k)).base;
+      }
       for (int s = 0; s < call_.shape.states; ++s) {
         const int own = call_.shape.state_values[s];
-        pass.states[s] = call_.rows_of(outputs_.values[own], place);
+        pass.states[s] = call_.rows_of(outputs_.values[own], place, call_.state_width(s));
         pass.values[own] = nullptr;
       }
+      pass.numbers = call_.rows_of(outputs_.numbers, place, call_.shape.numbers).base;
       if (last) pass.copy = output;
-    } else {
-      pass.states[0] = last ? output : call_.rows_of(between_[layer % 2][d], 0);
-      pass.states[1] = {last_c_[d], 0, sizes.hidden};
+      return;
+    }
+    const bool passes = outputs_.passed && layer + 1 < sizes.layers;
+    pass.states[0] = last     ? output
+                     : passes ? call_.columns_of(call_.dense(outputs_.passed + layer * call_.dense_size()), d)
+                              : call_.rows_of(between_[layer % 2][d], 0, own_width);
+    for (int s = 1; s < call_.shape.states; ++s) pass.states[s] = {last_[d][s], 0, call_.state_width(s)};
+    set_checkpoints(pass, place);
+  }
+
+  void set_checkpoints(ForwardPass<T>& pass, Index place) const {
+    if (!call_.inputs.recompute || !outputs_.checkpoints[0]) return;
+    pass.every = call_.inputs.recompute;
+    for (int s = 0; s < call_.shape.states; ++s) {
+      pass.checkpoints[s] = outputs_.checkpoints[s] + place * call_.spans() * call_.state_size(s);
     }
   }
 
@@ -123,14 +127,15 @@ class ForwardStack {
     const Sizes& sizes = call_.inputs.sizes;
     const Index place = place_of(layer, d);
     for (int s = 0; s < call_.shape.states; ++s) {
+      const Index width = call_.state_width(s);
       for (Index b = 0; b < sizes.batch; ++b) {
         const Index length = pass.schedule.length(b), last = pass.reverse ? 0 : length - 1;
         const T* from = call_.ends_reset(d, b) ? pass.start[s]
                         : length == 0          ? pass.initial[s] + b * pass.initial_row[s]
                                                : pass.states[s].base + last * pass.states[s].step +
                                                      b * pass.states[s].row;
-        T* to = outputs_.state[s] + place * call_.state_size() + b * sizes.hidden;
-        std::memcpy(to, from, static_cast<std::size_t>(sizes.hidden) * sizeof(T));
+        T* to = outputs_.state[s] + place * call_.state_size(s) + b * width;
+        std::memcpy(to, from, static_cast<std::size_t>(width) * sizeof(T));
       }
     }
   }
@@ -141,7 +146,7 @@ class ForwardStack {
   T* summed_[2] = {};      // inputs of layers after the first, before dropout
   T* masked_ = nullptr;    // and after it
   T* between_[2][2] = {};  // h of a layer and of the one before, of each direction, where they are not kept
-  T* last_c_[2] = {};
+  T* last_[2][kMostStates] = {};  // of each direction, the states other than h where they are not kept
 };
 
 }  // namespace

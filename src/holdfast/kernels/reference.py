@@ -27,6 +27,9 @@ class ReferenceBackend:
     def keeps(self, request: Request) -> bool:
         return not request.recompute
 
+    def keeps_besides(self, request: Request) -> dict[str, int]:
+        return {}
+
     def forward(self, request: Request, keep: bool) -> Forward:
         return Stack(request).forward(keep and self.keeps(request))
 

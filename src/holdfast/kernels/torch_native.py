@@ -88,6 +88,9 @@ class TorchBackend:
             return _run_dense(request, request.x)
         return _run_with_lengths(request, request.x, request.lengths)
 
+    def keeps_besides(self, request: Request) -> dict[str, int]:
+        return {}
+
     def forward(self, request: Request, keep: bool) -> Forward:
         with torch.no_grad():
             result = self.run(request)
