@@ -1,4 +1,4 @@
-"""Runs the stages and cuts of a staged cell in torch, as the core does: over rows of arrays, one stage after another."""
+"""Runs a staged cell as the core does: stage after stage over whole rows, with the cuts in between."""
 
 from __future__ import annotations
 

@@ -16,8 +16,32 @@ from holdfast.cells.printers import ATOM, PRODUCT, Language, infix, schedule
 _WIDTH = 120
 _UNBROKEN = "~"
 
+# What printed code itself is made of, and names that C or C++ gives a meaning.
+_WORDS = """
+abs alignas alignof and and_eq asm assert at auto backward bitand bitor bool break case catch char
+char16_t char32_t char8_t class co_await co_return co_yield compl concept const const_cast consteval
+constexpr constinit continue d_old d_parameter d_state d_tap d_z decltype default delete do double
+dynamic_cast else entering enum errno exp explicit export extern false final float for forward friend goto
+holdfast i386 if import inline int linux log long mask maximum minimum module mutable namespace new
+noexcept not not_eq nullptr number old operator or or_eq override parameter private protected public
+register reinterpret_cast relu requires return scalar select short sigmoid signals signed sizeof sqrt
+static static_assert static_cast std stderr stdin stdout struct switch tanh template this thread_local
+throw true try typedef typeid typename typeof union unix unsigned using value virtual void volatile
+wchar_t while xor xor_eq z
+"""
+_OF_THE_CODE = frozenset(_WORDS.split())
+_OF_CELLS = "_of_cell"
+
+
+def cpp_name(name: str) -> str:
+    """What a symbol of a cell is called in C++: another name where the own one might mean something there."""
+    letters = "".join(letter if letter.isascii() else f"u{ord(letter):x}_" for letter in name)
+    usual = letters == name == name.lower() and "__" not in name and not name.endswith(_OF_CELLS)
+    return letters if usual and name not in _OF_THE_CODE else letters + _OF_CELLS
+
+
 CPP = Language(
-    symbol=str,
+    symbol=cpp_name,
     number=lambda value: f"number<V>({value:g})" if float(f"{value:g}") == value else f"number<V>({value!r})",
     operations={
         **infix("+", "{0} * {1}", ("{0} / {1}", PRODUCT, (PRODUCT, PRODUCT + 1))),
@@ -67,7 +91,7 @@ HOLDFAST_CELLS(HOLDFAST_FITS)
 
 def cells_header(cells: Sequence[PrintedCell], digest: str) -> str:
     """The text of `csrc/generated/cells.h` with these cells, and the digest of all that the core has."""
-    structs = [_entering(), *map(_struct, cells)]
+    structs = [_entering(), *map(fused_struct, cells)]
     written = [
         "",
         "// Python computes the same one from its cells: a core that was built from others is not used.",
@@ -104,7 +128,8 @@ def _entering() -> str:
     return "\n".join(lines)
 
 
-def _struct(printed: PrintedCell) -> str:
+def fused_struct(printed: PrintedCell) -> str:
+    """The struct of one cell."""
     forward, backward = _forward(printed), _backward(printed)
     places = ", ".join(map(str, printed.state_values))
     contents = contents_of(printed)
@@ -167,18 +192,18 @@ class _Function:
         ]
         arguments += ["V*" + (f" {array}" if names else "") for array, names in self.writes.items()]
         body = [
-            f"const {_type_of(array)} {name} = {array}[{k}];"
+            f"const {_type_of(array)} {cpp_name(name)} = {array}[{k}];"
             for array, names in self.reads.items()
             for k, name in enumerate(names)
             if name in self.used
         ]
         body += [
-            f"const {'M' if line.expression.op.startswith('less') else 'V'} {line.name} = "
+            f"const {'M' if line.expression.op.startswith('less') else 'V'} {cpp_name(line.name)} = "
             f"{CPP.render(line.expression)};"
             for line in schedule(self.values)
         ]
         body += [
-            f"{array}[{k}] = {name if name in self.values else CPP.render(constant(0))};"
+            f"{array}[{k}] = {cpp_name(name) if name in self.values else CPP.render(constant(0))};"
             for array, names in self.writes.items()
             for k, name in enumerate(names)
         ]

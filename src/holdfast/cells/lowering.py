@@ -32,7 +32,7 @@ class Leaf:
     narrow: bool | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CutPoint:
     """What is done with whole rows between two stages.
 
@@ -55,9 +55,9 @@ class CutPoint:
     count: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Store:
-    """A result of a step, the array and the place where it goes, and whether it is as wide as a projected h."""
+    """A result of a step, the array and place where it goes, and whether it is as wide as a projected h."""
 
     name: str
     array: str
@@ -77,7 +77,7 @@ class Lowered:
 
 @dataclass(frozen=True)
 class Parts:
-    """The names that stand for W x, R h and the bias of every gate, of those that the cell does not split too."""
+    """The names of W x, R h and the bias of each gate of a cell with split gates, also of its other gates."""
 
     x: tuple[str, ...]
     r: tuple[str, ...]
@@ -176,23 +176,24 @@ class _Lowering:
 
     def new_numbers(self, count: int) -> tuple[str, ...]:
         """The symbols of a row's next two numbers, after those of so many that are normalised."""
-        names = self.new(f"mean_{count}", "number", 2 * count, None)
-        return names + self.new(f"scale_{count}", "number", 2 * count + 1, None)
+        mean = self.new(f"mean_{count}", "number", 2 * count, None)
+        return mean, self.new(f"scale_{count}", "number", 2 * count + 1, None)
 
-    def new(self, name: str, array: str, place: int, narrow: bool | None) -> tuple[str]:
+    def new(self, name: str, array: str, place: int, narrow: bool | None) -> str:
+        """A new symbol, called so or similarly."""
         name = free(name, self.taken)
         self.leaves[name] = Leaf(array, place, narrow)
-        return (name,)
+        return name
 
     def multiplied(self, cut: Expression) -> tuple[str, ...]:
         """The results of a product, or of the way back through one."""
         if cut not in self.results:
             matrix, parts = cut.args[0].name, tuple(map(self, cut.args[1:]))
             back, projects = cut.op == "product_backward", matrix == PROJECTION
-            names: tuple[str, ...] = ()
-            for k in range(int(cut.value)):
-                name = f"d_{matrix}_{k}" if back else f"{matrix}_{k}"
-                names += self.new(name, "slot", -1, projects and not back)
+            names = tuple(
+                self.new(f"{'d_' if back else ''}{matrix}_{k}", "slot", -1, projects and not back)
+                for k in range(int(cut.value))
+            )
             kind, place = "product_back" if back else "product", self.cell.matrices.index(matrix)
             self.results[cut] = names
             self.cuts.append(CutPoint(kind, place, parts, projects and back, names))
@@ -206,12 +207,15 @@ class _Lowering:
         u = [self(gradient) for gradient in cut.args[half:]]
         if cut not in self.results:
             place = 2 * sum(node.op == "normalise_backward" for node in self.results)
-            names = self.new(f"mean_u_{place // 2}", "sum", place, None)
-            names += self.new(f"mean_uy_{place // 2}", "sum", place + 1, None)
+            names = (
+                self.new(f"mean_u_{place // 2}", "sum", place, None),
+                self.new(f"mean_uy_{place // 2}", "sum", place + 1, None),
+            )
             self.results[cut] = names
             pairs = [(own, other) for own, other in zip(u, y, strict=True) if own is not _ZERO]
-            for j, adds in enumerate((_sum(own for own, _ in pairs), _sum(own * other for own, other in pairs))):
-                self.cuts.append(CutPoint("mean", place + j, (adds,), False, names[j : j + 1], count=half))
+            sums = _sum(own for own, _ in pairs), _sum(own * other for own, other in pairs)
+            for j, added in enumerate(sums):
+                self.cuts.append(CutPoint("mean", place + j, (added,), False, names[j : j + 1], count=half))
         mean_u, mean_uy = map(symbol, self.results[cut])
         return symbol(self.numbers(forward)[1]) * (u[k] - mean_u - y[k] * mean_uy)
 
@@ -282,9 +286,7 @@ def lowered_backward(
     """The step backwards, from the gradients that reach the new states to all that it leaves."""
     projected = cell.has("project")
     leaves = _leaves(cell, values, scalars)
-    leaves |= {
-        f"d_{state}": Leaf("upstream", k, projected and k == 0) for k, state in enumerate(cell.states)
-    }
+    leaves |= {f"d_{state}": Leaf("upstream", k, projected and k == 0) for k, state in enumerate(cell.states)}
     lowering = _Lowering(cell, leaves)
     _remember_forward(lowering, unnamed)
     stores = [
@@ -328,7 +330,7 @@ def _kept(cell: Cell) -> Callable[[Expression], Expression | None]:
 
 
 def _results(cell: Cell, projected: bool) -> Iterator[tuple[str, str, str, int, bool]]:
-    """Of each result but taps its name, that of the gradient it is, its array and place, and the width of old h."""
+    """Of each result but taps: its name, that of the gradient, array and place, and whether it is narrow."""
     for g, gate in enumerate(cell.gates):
         if not cell.split:
             yield f"d_z_{gate}", f"d_z_{gate}", "gate", g, False

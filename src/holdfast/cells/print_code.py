@@ -1,4 +1,4 @@
-"""Writes the files that are generated from the cells: `docs/equations.md`, and two headers in `csrc/generated`.
+"""Writes what is generated from the cells: `docs/equations.md` and the headers of `csrc/generated`.
 
 `python -m holdfast.cells.print_code` writes them below the current directory; with `--check` it writes
 nothing, names those that are stale and exits with status 1 if there are any.

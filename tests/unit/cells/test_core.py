@@ -7,8 +7,10 @@ import itertools
 import math
 import pickle
 import random
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -16,17 +18,23 @@ import pytest
 from holdfast.cells import Cell, Expression, get, named, sigmoid, tanh
 from holdfast.cells import modifiers as m
 from holdfast.cells.core import (
+    ALL,
+    LIMITS,
     PRINTED,
+    STAGED,
     PrintedCell,
     digest_of,
+    fused_for,
     printed_for,
-    printed_twice,
+    printed_variants,
     reason_against_core,
+    reason_beyond_limits,
 )
 from holdfast.cells.expression import ordered
 from holdfast.cells.registry import BUILT_IN
 from holdfast.errors import ConfigError
 
+ROOT = Path(__file__).parents[3]
 Change = Callable[[Cell], Cell]
 PLAIN, FULL = PRINTED[::2], PRINTED[1::2]
 MASKS = ("drop_g", "keep_c", "keep_h")
@@ -177,6 +185,41 @@ def test_the_cells_that_read_other_units_only_through_weight_hh_are_printed() ->
     assert [(printed.variant, printed.full) for printed in PLAIN] == [(p.cell, False) for p in PLAIN]
 
 
+def test_the_others_are_staged_and_so_is_every_cell_with_a_projection() -> None:
+    twice = [f"{name}{ending}" for name in ("layernorm", "full_gate_recurrence") for ending in ("", "_full")]
+    projected = [f"{cell.name}_projected" for cell in BUILT_IN]
+    assert sorted(printed.name for printed in STAGED) == sorted(twice + projected)
+    assert [printed.index for printed in ALL] == list(range(len(PRINTED) + len(STAGED)))
+    assert (*PRINTED, *STAGED) == ALL
+    for printed in STAGED:
+        assert printed.projected == printed.name.endswith("_projected")
+        assert printed.full == (printed.name not in {"layernorm", "full_gate_recurrence"})
+        assert printed.matrices[-1:] == (("weight_hr",) if printed.projected else printed.cell.matrices)
+        kept = 2 * len(printed.gates) if printed.split else 0
+        assert printed.values == (*printed.variant.values, *printed.values[len(printed.values) - kept :])
+        assert printed.numbers == (6 if printed.split else 0)
+
+
+@pytest.mark.parametrize("own", BUILT_IN, ids=lambda cell: str(cell.name))
+def test_each_call_finds_its_variant(own: Cell) -> None:
+    plain, full, projected = (printed for printed in ALL if printed.cell is own)
+    for cell in combinations(own, OF_THE_EQUATIONS + OF_THE_LOOP):
+        changed = any(
+            name in {"clip", "cell_dropout", "tapped"} or "zoneout" in name for name, _ in cell.modifiers
+        )
+        assert printed_for(cell) is (full if changed else plain)
+        assert printed_for(m.project(cell)) is projected
+
+
+@pytest.mark.parametrize("printed", STAGED, ids=lambda printed: str(printed.name))
+def test_every_value_of_a_staged_cell_has_a_place(printed: PrintedCell) -> None:
+    parts = {part for part in printed.values if part[:2] in {"x_", "r_"}}
+    for cell in combinations(printed.cell, OF_THE_EQUATIONS + OF_THE_LOOP):
+        own = m.project(cell) if printed.projected else cell
+        values = {printed.value_of(name, own) for name in printed.values}
+        assert values - parts == set(own.values), cell
+
+
 def test_each_state_is_found_among_the_values() -> None:
     for printed in PRINTED:
         assert [printed.values[place] for place in printed.state_values] == list(printed.states)
@@ -196,7 +239,7 @@ OWN = Cell("lstm", own, ("g", "o"), ("h", "c"))
 
 
 def test_what_a_change_hides_has_the_name_of_what_it_changes_in_a_call_without_it() -> None:
-    printed = printed_twice(OWN, 0)[1]
+    printed = printed_variants(OWN)[1]
     assert printed.values == ("c_raw", "c", "o", "h_raw", "h")
     assert [printed.value_of(name, OWN) for name in printed.values] == ["c", "c", "o", "h", "h"]
     for seed, cell in enumerate(combinations(OWN, OF_THE_EQUATIONS)):
@@ -215,10 +258,12 @@ def gates_exchanged(o: Expression, g: Expression, c: Expression) -> dict[str, Ex
 
 
 def test_the_digest_tells_other_equations_names_and_orders_apart() -> None:
-    plain, full = printed_twice(OWN, 0)
-    (other, _), (again, _) = printed_twice(replace(OWN, function=otherwise), 0), printed_twice(OWN, 0)
-    (swapped, _) = printed_twice(replace(OWN, function=gates_exchanged, gates=("o", "g")), 0)
-    variants = [
+    plain, full, projected = printed_variants(OWN)
+    other, again = printed_variants(replace(OWN, function=otherwise))[0], printed_variants(OWN)[0]
+    swapped = printed_variants(replace(OWN, function=gates_exchanged, gates=("o", "g")))[0]
+    variants: list[tuple[PrintedCell, ...]] = [
+        (plain, full, projected),
+        (plain, full, replace(projected, numbers=2)),
         (plain, full),
         (full, plain),
         (plain,),
@@ -257,4 +302,22 @@ MORE = "the core multiplies by weight_ih and weight_hh alone; the cell 'full_gat
     ids=["a user's", "renamed", "layernorm", "projected", "matrices"],
 )
 def test_the_reason_why_nothing_printed_runs_a_cell(cell: Cell, reason: str) -> None:
-    assert printed_for(cell) == reason
+    assert fused_for(cell) == reason
+
+
+def test_the_limits_are_those_of_the_core() -> None:
+    text = "".join((ROOT / "csrc" / name).read_text() for name in ("recurrence.h", "cuts.h"))
+    for what, limit in LIMITS.items():
+        assert re.findall(rf"constexpr int kMost{what.title()} = (\d+);", text) == [str(limit)]
+
+
+def test_what_is_beyond_a_limit_is_named() -> None:
+    assert all(reason_beyond_limits(printed) is None for printed in ALL)
+    plain = printed_variants(OWN)[0]
+    many = tuple(f"v{k}" for k in range(33))
+    assert reason_beyond_limits(replace(plain, values=many)) == (
+        "the cell 'lstm' has 33 values to keep, with W x and R h of split gates; the core has room for 32"
+    )
+    layernorm = printed_for(get("layernorm"))
+    assert isinstance(layernorm, PrintedCell)
+    assert "18 means and deviations" in str(reason_beyond_limits(replace(layernorm, numbers=18)))

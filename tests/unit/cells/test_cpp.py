@@ -16,7 +16,7 @@ from torch import Tensor
 
 from holdfast.cells import Expression, get
 from holdfast.cells import expression as e
-from holdfast.cells.core import PRINTED, PrintedCell
+from holdfast.cells.core import LIMITS, PRINTED, PrintedCell
 from holdfast.cells.cpp import CPP
 from holdfast.cells.modifiers import state_dropout
 from holdfast.cells.printers import torch_function
@@ -167,7 +167,7 @@ def test_single_numbers_give_the_same_bits_as_vectors(library: ctypes.CDLL, step
 
 @pytest.mark.parametrize("printed", PRINTED, ids=lambda printed: str(printed.name))
 def test_a_struct_says_what_its_steps_read(library: ctypes.CDLL, printed: PrintedCell) -> None:
-    described = (ctypes.c_int * 15)()
+    described = (ctypes.c_int * (13 + LIMITS["states"]))()
     library.describe_cell(printed.index, described)
     lists = ("gates", "states", "values", "parameters", "scalars", "masks")
     assert described[:6] == [len(getattr(printed, name)) for name in lists]

@@ -1,4 +1,4 @@
-"""A step laid out in stages is the step: forward, backwards, with every modifier, of built-in cells and of others."""
+"""A step laid out in stages is the step: forward and back, with every modifier, of any cell."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ROWS, WIDTH, NARROW = 3, 5, 4
 
 @dataclass
 class Case:
-    """A printed cell, a call's cell that it serves, and numbers for all that a step and the step back read."""
+    """A printed cell, a call's cell that it serves, and numbers for all that its steps read."""
 
     printed: PrintedCell
     cell: Cell
@@ -91,7 +91,9 @@ def expected(case: Case) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     return values, dict(zip(code.gradients, gradients, strict=True))
 
 
-def check(case: Case, make_run: Callable[[Machine, str], Callable[..., Mapping[tuple[str, int], Tensor]]]) -> None:
+def check(
+    case: Case, make_run: Callable[[Machine, str], Callable[..., Mapping[tuple[str, int], Tensor]]]
+) -> None:
     printed, cell = case.printed, case.cell
     values, gradients = expected(case)
     forward = case.machine()
