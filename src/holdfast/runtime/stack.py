@@ -16,6 +16,7 @@ Array = NDArray[Any]
 
 _BIASES = ("bias_ih", "bias_hh")
 _TYPES = ("float32", "float64")
+BFLOAT16 = "bfloat16"
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,24 @@ class Stack:
         return self.places[0]["weight_ih"].dtype
 
 
-def stack_of_layer(layer: Any) -> Stack:
-    """The stack of a `holdfast.LSTM` or a `holdfast.LSTMCell` as it evaluates.
+def named_type(dtype: Any) -> str | None:
+    """The name of a type that weights can be prepared in; None for that of the weights.
+
+    Raises:
+        ConfigError: another type.
+    """
+    name = str(dtype).removeprefix("torch.")
+    if dtype is not None and name not in {*_TYPES, BFLOAT16}:
+        raise ConfigError(f"dtype is {dtype!r}; it must be one of {', '.join(_TYPES)}, {BFLOAT16}, or None")
+    return None if dtype is None else name
+
+
+def stack_of_layer(layer: Any, dtype: str | None) -> Stack:
+    """The stack of a `holdfast.LSTM` or a `holdfast.LSTMCell` as it evaluates, its numbers in that type.
 
     Raises:
         ConfigError: another object.
-        InputError: weights that are neither all float32 nor all float64.
+        InputError: weights that are neither all float32 nor all float64, where no type is given.
     """
     cell = getattr(layer, "_evaluation_cell", None)
     if not isinstance(cell, Cell):
@@ -73,7 +86,7 @@ def stack_of_layer(layer: Any) -> Stack:
         )
     layers = layer.weights()
     places = [
-        {name: _of_tensor(f"{name}{suffix}", value) for name, value in own.items()}
+        {name: _of_tensor(f"{name}{suffix}", value, dtype) for name, value in own.items()}
         for own, suffix in zip(
             (own for directions in layers for own in directions),
             _suffixes(len(layers), len(layers[0])),
@@ -82,14 +95,16 @@ def stack_of_layer(layer: Any) -> Stack:
     ]
     learnt = layer._learnt_state() if getattr(layer, "learn_initial_state", False) else None
     initial = learnt and tuple(
-        _of_tensor(f"initial_{name}", part) for name, part in zip(cell.states, learnt, strict=True)
+        _of_tensor(f"initial_{name}", part, dtype) for name, part in zip(cell.states, learnt, strict=True)
     )
     stack = Stack(cell, tuple(places), len(layers[0]), bool(getattr(layer, "residual", False)), initial)
     _check(stack)
     return stack
 
 
-def stack_of_weights(cell: str | Cell, weights: Mapping[str, Any], residual: bool) -> Stack:
+def stack_of_weights(
+    cell: str | Cell, weights: Mapping[str, Any], residual: bool, dtype: str | None
+) -> Stack:
     """The stack with weights by the names of `holdfast.notation`; they say the sizes.
 
     Raises:
@@ -97,7 +112,7 @@ def stack_of_weights(cell: str | Cell, weights: Mapping[str, Any], residual: boo
         InputError: a weight is missing, unknown, or of another shape or type.
     """
     own = get(cell)
-    arrays = {name: _as_array(name, value) for name, value in weights.items()}
+    arrays = {name: _as_array(name, value, dtype) for name, value in weights.items()}
     if "weight_ih_l0" not in arrays or "weight_hh_l0" not in arrays:
         raise InputError(
             f"weights must have weight_ih_l0 and weight_hh_l0, got {', '.join(arrays) or 'none'}"
@@ -133,19 +148,26 @@ def _kind(value: object) -> str:
     return f"a {type(value).__module__}.{type(value).__qualname__}"
 
 
-def _of_tensor(name: str, tensor: Any) -> Array:
+def _of_tensor(name: str, tensor: Any, dtype: str | None) -> Array:
     """The numbers of a tensor of torch, wherever it lies; not a copy if numpy can share them."""
-    dtype = str(tensor.dtype).removeprefix("torch.")
-    if dtype not in _TYPES:
-        raise InputError(f"{name} is {dtype}; prepared weights are all float32 or all float64")
-    return np.asarray(tensor.detach().cpu().numpy())
+    tensor = tensor.detach().cpu()
+    if dtype is not None:  # numpy lacks bfloat16
+        tensor = tensor.double() if dtype == "float64" else tensor.float()
+    own = str(tensor.dtype).removeprefix("torch.")
+    if own not in _TYPES:
+        raise _other_type(name, own)
+    return np.asarray(tensor.numpy())
 
 
-def _as_array(name: str, value: Any) -> Array:
+def _as_array(name: str, value: Any, dtype: str | None) -> Array:
     array = np.asarray(value)
     if array.dtype.name not in _TYPES:
-        raise InputError(f"{name} is {array.dtype}; prepared weights are all float32 or all float64")
-    return array
+        raise _other_type(name, array.dtype.name)
+    return array if dtype is None else array.astype("float32" if dtype == BFLOAT16 else dtype, copy=False)
+
+
+def _other_type(name: str, dtype: str) -> InputError:
+    return InputError(f"{name} is {dtype}; prepared weights are all float32 or all float64")
 
 
 def _check(stack: Stack) -> None:
