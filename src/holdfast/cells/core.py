@@ -116,6 +116,11 @@ class PrintedCell:
         """Whether it reads W x and R h apart, which are then values."""
         return bool(self.cell.split)
 
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Those of `values` that are W x and R h of each gate, of gates that the cell does not split too."""
+        return self.values[len(self.values) - 2 * len(self.gates) :] if self.split else ()
+
     @cached_property
     def staged(self) -> bool:
         """Whether a row is summed or multiplied within the step."""
@@ -331,19 +336,6 @@ def variant_for(cell: Cell, variants: Variants) -> PrintedCell | str:
     if cell.has("project"):
         return projected
     return full if any(name in _OF_THE_FULL for name, _ in cell.modifiers) else plain
-
-
-def fused_for(cell: Cell) -> PrintedCell | str:
-    """As `printed_for`, for a core that runs the fused cells alone."""
-    printed = printed_for(cell)
-    if isinstance(printed, str) or not printed.staged:
-        return printed
-    if cell.split:
-        return f"the core does not normalise, which the cell {cell.name!r} does"
-    if printed.projected:
-        return "the core does not project h, which proj_size asks for"
-    more = ", ".join(cell.matrices)
-    return f"the core multiplies by weight_ih and weight_hh alone; the cell {cell.name!r} also has {more}"
 
 
 def reason_beyond_limits(printed: PrintedCell) -> str | None:
