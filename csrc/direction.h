@@ -101,8 +101,8 @@ struct ForwardPass : Pass<T> {
   T* values[kMostValues];           // [T, B, H] or null; those of states are in `states`
   T* numbers;                       // [T, B, numbers] or null
   Strided<T> copy;                  // another place for h, base null for none
-  T* checkpoints[kMostStates];      // [ceil(T / every), B, width]: the states before every so many steps
-  Index every;                      // 0: none
+  T* checkpoints[kMostStates];      // [ceil(T / every), B, width]: the states before every so many steps; null for none
+  Index every;
   Index ahead_rows;                 // for so many rows the products with x are made at once; 0: step by step
   T *z_input, *z;                   // of a staged cell: [blocks, z_rows, columns]; the first is null unless it is split
   Index z_rows;                     // B where rows are shared, else most_rows for each worker

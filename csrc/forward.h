@@ -34,7 +34,8 @@ class Forward {
       gates_.find(rows_, n, span.end);
       shape_.staged ? run_stages() : run_blocks();
       if (pass_.workers.share_rows) pass_.workers.wait();
-      if (pass_.every && (n + 1) % pass_.every == 0 && n + 1 < pass_.schedule.steps) keep_states((n + 1) / pass_.every);
+      const Index next = n + 1;
+      if (pass_.checkpoints[0] && next % pass_.every == 0 && next < pass_.schedule.steps) keep_states(next / pass_.every);
     }
   }
 
