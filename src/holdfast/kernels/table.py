@@ -51,6 +51,8 @@ class Table(NamedTuple):
             first = torch.cat([request.data.flatten(), request.data.new_tensor([columns.size(0)])])
             factors = given[0].contiguous() if given else None
         columns = columns.flatten()
+        if columns.size(0) == 0:  # the core would take x for a dense one
+            columns, factors = columns.new_zeros(1), None
         whole = all(request.columnwise(d) for d in range(request.directions))
         if whole or inputs * _MANY <= columns.size(0):
             return cls(inputs, columns.contiguous(), first, factors, None)

@@ -48,6 +48,10 @@ def _entries(x: Tensor) -> tuple[Tensor, States]:
     steps, batch, _ = x.shape
     times, rows, columns = x._indices()
     places, values = times * batch + rows, x._values().detach()
+    # Which tensors of torch.sparse_coo are not asked for unless their maker wishes.
+    outside = (times < 0) | (times >= steps) | (rows < 0) | (rows >= batch)
+    if outside.any():
+        raise InputError(f"x has an entry outside of its shape {list(x.shape)}")
     if not x.is_coalesced():
         places, order = torch.sort(places, stable=True)
         columns, values = columns[order], values[order]
