@@ -49,7 +49,7 @@ class Arrays {
   Arrays(const holdfast::Kernels& kernels, const Problem& p) : kernels_(kernels), p_(p), shape_(shape()) {
     inputs.cell = p.cell;
     inputs.threads = 1;
-    inputs.sizes = {kSteps, p.batch, p.inputs, p.hidden, p.layers, 1};
+    inputs.sizes = {kSteps, p.batch, p.inputs, p.hidden, p.layers, 1, 0};
     inputs.entering_scale = 1;
     inputs.residual = p.residual;
     for (T& scalar : inputs.scalars) scalar = T(0.75);
@@ -109,10 +109,7 @@ class Arrays {
  private:
   static constexpr Index kSteps = 4;
 
-  const holdfast::CellShape& shape() const {
-    if constexpr (sizeof(T) == sizeof(float)) return kernels_.of_float.shapes[p_.cell];
-    if constexpr (sizeof(T) == sizeof(double)) return kernels_.of_double.shapes[p_.cell];
-  }
+  const holdfast::CellShape& shape() const { return holdfast::printed_cell(kernels_, p_.cell).shape; }
 
   std::vector<T> numbers(Index n) {
     std::uniform_real_distribution<double> uniform(-0.5, 0.5);

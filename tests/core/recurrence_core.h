@@ -93,7 +93,7 @@ class Core {
   void set_inputs(int threads) {
     inputs_.cell = cell_of(c);
     inputs_.threads = threads;
-    inputs_.sizes = {c.steps, c.batch, c.inputs, c.hidden, c.layers, c.directions};
+    inputs_.sizes = {c.steps, c.batch, c.inputs, c.hidden, c.layers, c.directions, 0};
     inputs_.x = {p.x.data(), p.x_at(1, 0), p.x_at(0, 1)};
     set_weights();
     std::copy(p.reset.begin(), p.reset.end(), reset_.get());
@@ -118,7 +118,8 @@ class Core {
     for (int place = 0; place < c.places(); ++place) {
       weights_.push_back({p.input[place].data(), p.recurrent[place].data(),
                           biases ? p.bias_ih[place].data() : nullptr, biases ? p.bias_hh[place].data() : nullptr,
-                          {p.peepholes[0][place].data(), p.peepholes[1][place].data(), p.peepholes[2][place].data()}});
+                          {p.peepholes[0][place].data(), p.peepholes[1][place].data(), p.peepholes[2][place].data()},
+                          {}});
     }
     inputs_.weights = weights_.data();
   }
@@ -158,7 +159,7 @@ class Core {
       const Index units = place * c.hidden;
       weights.push_back({part(kInput) + input, part(kRecurrent) + units * 4 * c.hidden,
                          c.has(kBiases) ? part(kBias) + units * 4 : nullptr,
-                         {part(kPeepholeI) + units, part(kPeepholeF) + units, part(kPeepholeO) + units}});
+                         {part(kPeepholeI) + units, part(kPeepholeF) + units, part(kPeepholeO) + units}, {}});
       input += 4 * c.hidden * c.width_of(place / c.directions);
     }
     return weights;
