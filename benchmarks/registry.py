@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from case import Measured
-from groups import dense, lengths, memory, product, scaling, step, variants
+from groups import dense, lengths, memory, product, scaling, step, variants, words
 
 
 class Measurable(Protocol):
@@ -28,4 +28,5 @@ GROUPS: dict[str, Callable[[str], Iterable[Measurable]]] = {
     "memory": memory.cases,
     "product": product.cases,
     "scaling": scaling.cases,
+    "words": words.cases,
 }

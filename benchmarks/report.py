@@ -41,6 +41,7 @@ def report(records: Records) -> Iterator[str]:
         ("step", "us"),
         ("lengths", "ms"),
         ("memory", "MB"),
+        ("words", "ms"),
     ):
         if records.rows(group):
             yield ""
@@ -69,7 +70,7 @@ def medians(records: Records, group: str, unit: str) -> Iterator[str]:
     scale = 1000 if unit == "us" else 1
     columns: dict[str, dict[str, float]] = {}
     for row in [*records.rows(group), *records.failed(group)]:
-        name = f"{row['case'].removeprefix('lengths ')}" if group == "lengths" else str(shape_of(row))
+        name = row["case"].removeprefix(f"{group} ") if group in {"lengths", "words"} else str(shape_of(row))
         value = scale * float(row["value"]) if row["value"] else math.inf
         column = columns.setdefault(name, {})
         if row["side"] not in column or row["value"]:

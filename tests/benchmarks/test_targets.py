@@ -7,6 +7,7 @@ from pathlib import Path
 import ours
 import peers
 import pytest
+from groups.words import BY_COLUMNS, BY_ROWS, EMBEDDED
 from made_up import add
 from problem import Shape
 from records import Records
@@ -63,6 +64,16 @@ def test_steps_lengths_and_memory(tmp_path: Path) -> None:
     assert verdict(records, "training, lengths") == ("12.0x", pytest.approx(-20))
     add(records, "memory", "m", ragged, {LAYER: 110, TORCH: 100}, unit="MB")
     assert verdict(records, "peak memory")[1] == pytest.approx(10)
+
+
+def test_words_are_compared_with_the_embedding(tmp_path: Path) -> None:
+    records = Records(tmp_path)
+    for hidden, embedded in ((128, 24), (256, 14)):
+        values = {BY_COLUMNS.name: 10, BY_ROWS.name: 1, EMBEDDED.name: embedded}
+        add(records, "words", f"words, H {hidden}", Shape(100, 64, 30_000, hidden), values)
+    text, missed = verdict(records, "training from 30,000 words")
+    assert text == "1.83x, lowest 1.40x, words, H 256"
+    assert missed == pytest.approx(100 * (1 - 1.4 / 1.5))
 
 
 def test_variants_are_compared_with_plain_and_with_the_best_loop(tmp_path: Path) -> None:
