@@ -7,6 +7,7 @@ from torch import Tensor
 
 from holdfast.errors import InputError
 from holdfast.kernels import States
+from holdfast.nn.modified import refuse_recorded
 
 _INDICES = (torch.int64, torch.int32)
 
@@ -20,10 +21,13 @@ def as_coo(x: Tensor) -> Tensor:
     """A sparse x as one of `torch.sparse_coo`, all of whose axes are sparse; any other as it is.
 
     Raises:
-        InputError: it needs a gradient, or has dense axes.
+        InputError: it needs a gradient, has dense axes, or the call is recorded.
     """
     if x.layout == torch.strided:
         return x
+    refuse_recorded(
+        "a sparse x is for eager calls, since graphs hold no sparse tensors: give indices, or x.to_dense()"
+    )
     if x.requires_grad and torch.is_grad_enabled():
         raise InputError("no gradient reaches a sparse x: give x.detach(), or a dense one (x.to_dense())")
     # Compressed layouts count the steps of each row, and none of them can be transposed as batch_first needs.

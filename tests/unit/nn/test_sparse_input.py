@@ -414,6 +414,13 @@ class TestOtherWays:
         traced = torch.jit.trace(layer, (drawn(T, B),))
         torch.testing.assert_close(traced(drawn(T + 2, B))[0], layer(drawn(T + 2, B))[0])
 
+    def test_a_graph_holds_no_sparse_x(self) -> None:
+        layer, x = double_layer(), sparse(T, B)
+        assert_the_same(results(torch.compile(layer, backend="aot_eager"), x), results(layer, x))
+        for record in (torch.export.export, torch.jit.trace):
+            with pytest.raises(InputError, match="a sparse x is for eager calls"):
+                record(layer, (x,))
+
     def test_gradients_of_each_row(self) -> None:
         layer, tokens = double_layer(), drawn(T, B)
         parameters = dict(layer.named_parameters())
