@@ -4,7 +4,7 @@
 // panels while they are hot: they lead to d_x, and to the gradients of the weights. Where values were not kept, a span of
 // steps is run forward again before it is run backward; chunks and spans need not agree.
 #include "forward.h"
-#include "pack.h"
+#include "operands.h"
 #include "rows.h"
 #include "staged_backward.h"
 #include "weight_sums.h"
@@ -16,7 +16,8 @@ namespace {
 // How many rows of a panel are multiplied by all tiles before the next ones are: as many as the second cache holds.
 constexpr Index kPanelRows = 2048;
 
-template <class T>
+// E is the type of what is multiplied.
+template <class T, class E>
 class Backward {
  public:
   Backward(const BackwardPass<T>& pass, int worker, Arena& arena)
@@ -27,11 +28,11 @@ class Backward {
         share_(share_of(pass, worker)),
         rows_(pass, share_.most_rows, arena),
         staged_(pass, arena),
-        weights_(pass, worker),
+        weights_(pass, worker, arena),
         out_(arena.take<T>(pass.chunk * layout_.backward_columns())),
         slots_(arena.take<Slot>(pass.chunk)),
         rest_(arena) {
-    if (pass.rebuild) const Forward<T> counted(*pass.rebuild, worker, arena);
+    if (pass.rebuild) const Forward<T, E> counted(*pass.rebuild, worker, arena);
   }
 
   void run() {
@@ -77,7 +78,7 @@ class Backward {
       span_.before[s] = pass_.checkpoints[s] + place * pass_.schedule.batch * pass_.state_width(s);
     }
     Arena arena = rest_;
-    Forward<T>(*pass_.rebuild, worker_, arena).run(span_);
+    Forward<T, E>(*pass_.rebuild, worker_, arena).run(span_);
   }
 
   void step(Index t, Index used) {
@@ -86,6 +87,10 @@ class Backward {
     if (pass_.tiles) keep_inputs(t);
     shape_.staged ? run_stages() : run_blocks();
     if (pass_.workers.share_rows) pass_.workers.wait();
+    if constexpr (Operands<E>::kRounded) {
+      round_gates();
+      if (pass_.workers.share_rows) pass_.workers.wait();
+    }
     for (int s = 1; s < shape_.states; ++s) restart(s, own_part(layout_.hidden, 0), own_part(layout_.hidden, 1));
     to_old_h();
     if (pass_.workers.share_rows) pass_.workers.wait();
@@ -104,6 +109,27 @@ class Backward {
       if (pass_.workers.share_rows && n % pass_.workers.count != worker_) continue;
       staged_.run(rows_.tiles[n].rows, rows_.tiles[n].count);
     }
+  }
+
+  // The gates of this step as the products read them.
+  void round_gates() const {
+    const Index columns = layout_.columns();
+    for (Index block = share_.first_block; block < share_.last_block; ++block) {
+      for (Index n = 0; n < rows_.count; ++n) {
+        const Index at = (block * pass_.chunk + rows_.rows[n].slot) * columns;
+        round_row(pass_.gates + at, columns, gates() + at);
+        if (shape_.split && pass_.input_panels) round_row(pass_.inputs + at, columns, inputs() + at);
+      }
+    }
+  }
+
+  E* gates() const {
+    if constexpr (Operands<E>::kRounded) return static_cast<E*>(pass_.rounded_gates);
+    return reinterpret_cast<E*>(pass_.gates);
+  }
+  E* inputs() const {
+    if constexpr (Operands<E>::kRounded) return static_cast<E*>(shape_.split ? pass_.rounded_inputs : pass_.rounded_gates);
+    return reinterpret_cast<E*>(pass_.inputs);
   }
 
   // Where a worker's own part of n equal things begins or ends: where the rows are shared, these are not.
@@ -132,14 +158,14 @@ class Backward {
     for (Index n = 0; n < rows_.count; ++n) {
       const TileRow<T>& row = rows_.rows[n];
       if (pass_.workers.share_rows && n % pass_.workers.count != worker_) continue;
-      T* left = pass_.left + row.slot * kMostTileRows;
       Index column = 0;
       for (int part = 0; part < 2; ++part) {
         const Strided<const T>& x = pass_.x[part];
         if (!x.base) continue;
-        column = keep_columns(left, pass_.chunk, column, x.base + t * x.step + row.batch * x.row, pass_.widths[part]);
+        weights_.keep(row.slot, column, x.base + t * x.step + row.batch * x.row, pass_.widths[part]);
+        column += pass_.widths[part];
       }
-      keep_columns(left, pass_.chunk, round_up(column, kMostTileRows), rows_.entering[n], layout_.width);
+      weights_.keep(row.slot, round_up(column, kMostTileRows), rows_.entering[n], layout_.width);
     }
   }
 
@@ -159,18 +185,18 @@ class Backward {
   }
 
   // What the gates' gradients of `count` slots give in a panel, into out_ [count, backward_columns].
-  void multiply_back(const T* gates, const Slot* slots, Index count, const T* panels, Index width, Index panel) {
+  void multiply_back(const E* gates, const Slot* slots, Index count, const T* packed, Index width, Index panel) {
     const Index most = layout_.backward_columns(), columns = layout_.columns(), blocks = layout_.blocks();
     const int vectors = layout_.backward_vectors(width, panel);
     const Index panel_columns = Index{vectors} * kLanes<T>;
-    const T* rows = panels + panel * layout_.gate_columns() * most;
+    const E* rows = reinterpret_cast<const E*>(packed) + panel * layout_.gate_columns() * most;
     const Index parts = ceil_div(blocks * columns, kPanelRows), tiles = ceil_div(count, kTileRows);
     for (Index part = 0; part < parts; ++part) {
       const Index block = blocks * part / parts, end = blocks * (part + 1) / parts;
       for (Index tile = 0; tile < tiles; ++tile) {
         const Index first = count * tile / tiles;
         const int size = static_cast<int>(count * (tile + 1) / tiles - first);
-        Run<T> run;
+        Run<E> run;
         const T* begin[kMostTileRows];
         for (int r = 0; r < size; ++r) {
           run.rows[r] = gates + (block * pass_.chunk + slots[first + r].slot) * columns;
@@ -179,9 +205,9 @@ class Backward {
         run.length = columns;
         run.count = end - block;
         run.stride = pass_.chunk * columns;
-        multiply_panel<T>({&run, 1, rows + block * columns * panel_columns, panel_columns, part > 0 ? begin : nullptr,
-                           out_ + first * most, most, 0},
-                          size, vectors);
+        multiply_panel(Product<E>{&run, 1, rows + block * columns * panel_columns, panel_columns,
+                                  part > 0 ? begin : nullptr, out_ + first * most, most, 0},
+                       size, vectors);
       }
     }
   }
@@ -191,7 +217,7 @@ class Backward {
     const Slot* slots = slots_ + own_slots_ - rows_.count;  // of this step
     for (Index panel = own_part(panels, 0); panel < own_part(panels, 1); ++panel) {
       const Index unit = panel * most, width = layout_.width - unit < most ? layout_.width - unit : most;
-      multiply_back(pass_.gates, slots, rows_.count, pass_.panels, layout_.width, panel);
+      multiply_back(gates(), slots, rows_.count, pass_.panels, layout_.width, panel);
       for (Index n = 0; n < rows_.count; ++n) add_to_h(rows_.rows[n], out_ + n * most, unit, width);
     }
     const Index end = own_part(panels, 1) * most;
@@ -220,7 +246,7 @@ class Backward {
   void to_inputs() {
     const Index panels = layout_.backward_panels(layout_.inputs), most = layout_.backward_columns();
     for (Index panel = own_part(panels, 0); panel < own_part(panels, 1); ++panel) {
-      multiply_back(pass_.inputs, slots_, own_slots_, pass_.input_panels, layout_.inputs, panel);
+      multiply_back(inputs(), slots_, own_slots_, pass_.input_panels, layout_.inputs, panel);
       for (Index n = 0; n < own_slots_; ++n) give_x(slots_[n], out_ + n * most, panel * most);
     }
   }
@@ -310,7 +336,7 @@ class Backward {
   const Share share_;
   StepRows<T> rows_;
   StagedBackward<T> staged_;
-  WeightSums<T> weights_;
+  WeightSums<T, E> weights_;
   T* out_;
   Slot* slots_;
   const Arena rest_;  // for what runs a span forward again
@@ -318,26 +344,25 @@ class Backward {
   Index own_slots_ = 0;
 };
 
-}  // namespace
-
-template <class T>
-Index backward_scratch(const BackwardPass<T>& pass, int worker) {
+template <class E, class T>
+Index count_scratch(const BackwardPass<T>& pass, int worker) {
   Arena arena{nullptr, 0};
-  const Backward<T> counted(pass, worker, arena);
+  const Backward<T, E> counted(pass, worker, arena);
   return arena.used;
 }
 
-template <class T>
-void backward(const BackwardPass<T>& pass, int worker) {
+template <class E, class T>
+void run(const BackwardPass<T>& pass, int worker) {
   const Layout& layout = pass.layout;
-  pack_backward(layout, pass.workers, worker, pass.weights.recurrent, layout.width, pass.panels);
+  pack_backward(layout, pass.workers, worker, pass.weights.recurrent, layout.width, reinterpret_cast<E*>(pass.panels));
   if (pass.input_panels) {
-    pack_backward(layout, pass.workers, worker, pass.weights.input, layout.inputs, pass.input_panels);
+    pack_backward(layout, pass.workers, worker, pass.weights.input, layout.inputs,
+                  reinterpret_cast<E*>(pass.input_panels));
   }
   for (int m = 0; m < pass.shape->matrices; ++m) {
     pack_plain(pass.workers, worker, pass.matrices[m], pass.weights.matrices[m], pass.matrix_panels[m]);
   }
-  if (pass.rebuild) pack_forward(*pass.rebuild, worker);
+  if (pass.rebuild) pack_forward<E>(*pass.rebuild, worker);
   if (pass.sparse.columns && pass.tiles) {
     const Index size = pass.table_rows * layout.gates * layout.hidden;
     const Index from = pass.workers.part(size, worker), to = pass.workers.part(size, worker + 1);
@@ -345,7 +370,19 @@ void backward(const BackwardPass<T>& pass, int worker) {
   }
   pass.workers.wait();
   Arena arena{pass.scratch + worker * pass.scratch_bytes, 0};
-  Backward<T>(pass, worker, arena).run();
+  Backward<T, E>(pass, worker, arena).run();
+}
+
+}  // namespace
+
+template <class T>
+Index backward_scratch(const BackwardPass<T>& pass, int worker) {
+  return with_operands(pass, [&](auto operand) { return count_scratch<decltype(operand)>(pass, worker); });
+}
+
+template <class T>
+void backward(const BackwardPass<T>& pass, int worker) {
+  with_operands(pass, [&](auto operand) { run<decltype(operand)>(pass, worker); });
 }
 
 template Index backward_scratch(const BackwardPass<float>&, int);

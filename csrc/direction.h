@@ -145,6 +145,7 @@ struct BackwardPass : Pass<T> {
   T* inputs;                             // the same of W x; `gates` unless the cell is split
   T* parameters;                         // [blocks, chunk, row_gradients * units], likewise
   T* left;                               // [column groups of x and h, chunk, kMostTileRows]: what the gates read
+  void *rounded_gates, *rounded_inputs;  // as gates and inputs, in bfloat16; null where products are not
   Index chunk;                           // slots
   T* tiles;                              // [blocks, column groups, kMostTileRows, columns], or null
   T* sums;                               // [blocks, columns + row_gradients * units], or null

@@ -9,7 +9,8 @@
 namespace holdfast {
 namespace HOLDFAST_LEVEL {
 
-template <class T>
+// E is the type of what is multiplied.
+template <class T, class E>
 class Forward {
  public:
   Forward(const ForwardPass<T>& pass, int worker, Arena& arena)
@@ -120,7 +121,7 @@ class Forward {
   const int worker_;
   const Share share_;
   StepRows<T> rows_;
-  Gates<T> gates_;
+  Gates<T, E> gates_;
   StagedForward<T> staged_;
   RowProducts<T>* products_;
   Strided<const T> states_[kMostStates];

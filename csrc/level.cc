@@ -1,7 +1,7 @@
 // The table of a level. CMakeLists.txt sets HOLDFAST_LEVEL, the namespace of all that is compiled for it, and the
 // flags of its instruction sets.
 #include "kernels.h"
-#include "pack.h"
+#include "product_bf16.h"
 #include "vec.h"
 
 namespace holdfast {
@@ -11,6 +11,8 @@ template <class T>
 Index forward_scratch(const ForwardPass<T>& pass, int worker);
 template <class T>
 void forward(const ForwardPass<T>& pass, int worker);
+template <class T>
+void pack(const ForwardPass<T>& pass, int worker);
 template <class T>
 void step(const ForwardPass<T>& pass, const Frame<T>& frame);
 template <class T>
@@ -22,11 +24,11 @@ void backward(const BackwardPass<T>& pass, int worker);
 extern const CellList fused_cells, staged_cells;
 
 template <class T>
-constexpr DirectionKernels<T> kDirection = {kLanes<T>, forward_scratch, forward, pack_forward, step, step_scratch,
+constexpr DirectionKernels<T> kDirection = {kLanes<T>, forward_scratch, forward, pack, step, step_scratch,
                                             backward_scratch, backward};
 
 extern const Kernels kernels;
-const Kernels kernels = {kDirection<float>, kDirection<double>, false, {&fused_cells, &staged_cells}};
+const Kernels kernels = {kDirection<float>, kDirection<double>, kHasBfloat16, {&fused_cells, &staged_cells}};
 
 }  // namespace HOLDFAST_LEVEL
 }  // namespace holdfast

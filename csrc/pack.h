@@ -37,20 +37,19 @@ void pack_transposed(const Layout& layout, const T* matrix, Index width, Index b
 }
 
 template <class T>
-void pack_forward(const ForwardPass<T>& pass, int worker) {
+void pack_biases(const ForwardPass<T>& pass, Index block) {
   const Layout& layout = pass.layout;
-  const Index last = pass.workers.part(layout.blocks(), worker + 1);
-  for (Index block = pass.workers.part(layout.blocks(), worker); block < last; ++block) {
-    T* panel = pass.panels + block * layout.forward_panel();
-    pack_transposed(layout, pass.weights.input, layout.inputs, block, panel);
-    pack_transposed(layout, pass.weights.recurrent, layout.width, block, panel + layout.inputs * layout.columns());
-    T* biases = pass.biases + block * layout.columns();
-    for (Index column = 0; column < layout.columns(); ++column) biases[column] = 0;
-    if (!pass.weights.bias_ih) continue;
-    for_each_gate(layout, block, [&](Index column, Index row) {
-      biases[column] = pass.weights.bias_ih[row] + pass.weights.bias_hh[row];
-    });
-  }
+  T* biases = pass.biases + block * layout.columns();
+  for (Index column = 0; column < layout.columns(); ++column) biases[column] = 0;
+  if (!pass.weights.bias_ih) return;
+  for_each_gate(layout, block, [&](Index column, Index row) {
+    biases[column] = pass.weights.bias_ih[row] + pass.weights.bias_hh[row];
+  });
+}
+
+// The cell's own matrices; in their own type always.
+template <class T>
+void pack_matrices(const ForwardPass<T>& pass, int worker) {
   for (int m = 0; m < pass.shape->matrices; ++m) {
     const MatrixLayout& own = pass.matrices[m];
     const Index end = pass.workers.part(own.layout.blocks(), worker + 1);

@@ -68,6 +68,7 @@ Prepared<T>::Prepared(const Kernels& kernels, const Inputs<T>& like) : kernels_(
   std::memcpy(like_.scalars, like.scalars, sizeof like.scalars);
   like_.entering_scale = 1;
   like_.residual = like.residual;
+  like_.bfloat16 = like.bfloat16;
   for (Index place = 0; place < Index{sizes.layers} * sizes.directions; ++place) {
     pack(like.weights[place], place < sizes.directions ? sizes.inputs : sizes.directions * sizes.width());
   }
@@ -84,6 +85,7 @@ void Prepared<T>::pack(const Weights<T>& weights, Index inputs) {
   pass.code = &code_of(printed_cell(kernels_, like_.cell), T{});
   pass.layout = {inputs, width, hidden, shape().gates, lanes, group_of(shape().gates)};
   set_matrices(pass, like_.sizes);
+  pass.bfloat16 = like_.bfloat16;
   pass.workers.count = 1;
   pass.weights = weights;
   std::memcpy(pass.scalars, like_.scalars, sizeof pass.scalars);
@@ -128,7 +130,7 @@ void Prepared<T>::step(Index batch, const T* x, T* const* state, T* out) const {
     if (kept.size() < static_cast<std::size_t>(size)) kept.resize(static_cast<std::size_t>(size));
     sum = kept.data();
   }
-  char* scratch = shape().staged ? step_scratch() : nullptr;
+  char* scratch = shape().staged || like_.bfloat16 ? step_scratch() : nullptr;
   for (int layer = 0; layer < like_.sizes.layers; ++layer) {
     Frame<T> frame{batch, x, {}, {}, backwards, scratch};
     for (int s = 0; s < states(); ++s) {

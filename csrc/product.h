@@ -21,6 +21,17 @@ struct Run {
   Index length, count, stride;
 };
 
+// A run of `length` columns of the rows of a tile.
+template <class T>
+Run<T> run_of(const T* const* rows, int count, Index length) {
+  Run<T> run;
+  for (int r = 0; r < count; ++r) run.rows[r] = rows[r];
+  run.length = length;
+  run.count = 1;
+  run.stride = 0;
+  return run;
+}
+
 // out[r, :] = begin[r][:] + sum over all runs of row r times panel [sum of lengths, panel_columns], of which `vectors`
 // vectors from column `column` on are computed. `begin` may be null for zeros. Row r of `out` begins r * out_stride
 // elements after it.

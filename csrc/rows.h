@@ -39,14 +39,11 @@ struct Arena {
   }
 };
 
-constexpr int kMostRuns = 3;  // two parts of x, and what enters weight_hh
-
 // The rows of a step in tiles of about equal size.
 template <class T>
 struct Tile {
   int count;
   const TileRow<T>* const* rows;
-  Run<T> runs[kMostRuns];  // what is multiplied by the forward panels
 };
 
 template <class T>
@@ -189,17 +186,6 @@ void StepRows<T>::make_tiles() {
     tiles[n].rows = pointers + first;
     first = last;
   }
-}
-
-// A run of `length` columns of the rows of a tile.
-template <class T>
-Run<T> run_of(const T* const* rows, int count, Index length) {
-  Run<T> run;
-  for (int r = 0; r < count; ++r) run.rows[r] = rows[r];
-  run.length = length;
-  run.count = 1;
-  run.stride = 0;
-  return run;
 }
 
 }  // namespace HOLDFAST_LEVEL

@@ -200,7 +200,7 @@ class BackwardStack {
 
   void take_chunk(BackwardPass<T>& pass, Workspace& memory, bool weights) const {
     const Layout& layout = pass.layout;
-    pass.chunk = std::max(kChunk, call_.most_rows);
+    pass.chunk = round_up(std::max(kChunk, call_.most_rows), 2);  // bfloat16 has slots in pairs
     pass.panels = memory.take<T>(layout.backward_size(layout.width));
     pass.input_panels = pass.d_x[0].base ? memory.take<T>(layout.backward_size(layout.inputs)) : nullptr;
     for (int m = 0; m < shape().matrices; ++m) {
@@ -209,6 +209,10 @@ class BackwardStack {
     }
     pass.gates = memory.take<T>(pass.chunk * layout.gate_columns());
     pass.inputs = shape().split ? memory.take<T>(pass.chunk * layout.gate_columns()) : pass.gates;
+    if (pass.bfloat16) {
+      pass.rounded_gates = memory.take<std::uint16_t>(pass.chunk * layout.gate_columns());
+      if (shape().split) pass.rounded_inputs = memory.take<std::uint16_t>(pass.chunk * layout.gate_columns());
+    }
     pass.parameters = memory.take<T>(pass.chunk * shape().row_gradients() * layout.padded());
     if (!weights) return;
     const Index groups = layout.column_groups(layout.inputs) + layout.column_groups(layout.width);

@@ -3,8 +3,7 @@
 // sources of a level only.
 #pragma once
 
-#include "pack.h"
-#include "product.h"
+#include "operands.h"
 
 namespace holdfast {
 namespace HOLDFAST_LEVEL {
@@ -29,11 +28,12 @@ Index keep_columns(T* left, Index chunk, Index column, const T* from, Index widt
   return column + width;
 }
 
-// Panels of gradients times groups of columns, of some slots of a chunk.
-template <class T>
+// Panels of gradients times groups of columns, of some slots of a chunk. E is the type of what is multiplied; rounded,
+// slots come in pairs.
+template <class T, class E>
 struct Tiles {
-  const T* right;  // [chunk, columns] of a block
-  const T* left;   // [groups, chunk, kMostTileRows]
+  const E* right;  // [chunk, columns] of a block
+  const E* left;   // [groups, chunk, kMostTileRows]
   T* tiles;        // [groups, kMostTileRows, columns] of the block
   Index width;     // columns of the groups in all
   Index chunk;
@@ -45,9 +45,10 @@ struct Tiles {
     for (Index slot = 0; slot < used; slot += kSlotsAtOnce) {
       for (Index group = begin; group < end; ++group) {
         const Index rest = width - group * kMostTileRows, count = rest < kMostTileRows ? rest : kMostTileRows;
-        Outer<T> outer;
+        constexpr Index kEach = Operands<E>::kRounded ? 2 : 1;
+        Outer<E> outer;
         outer.left = left + (group * chunk + slot) * kMostTileRows;
-        outer.left_stride = kMostTileRows;
+        outer.left_stride = kEach * kMostTileRows;
         outer.right = right + slot * columns;
         outer.right_columns = columns;
         outer.count = used - slot < kSlotsAtOnce ? used - slot : kSlotsAtOnce;
@@ -57,7 +58,7 @@ struct Tiles {
         for (Index j = 0; j < count; j += kTileRows) {
           const Index some = count - j < kTileRows ? count - j : kTileRows;
           add_outer_panel(outer, static_cast<int>(some), static_cast<int>(columns / kLanes<T>));
-          outer.left += some;
+          outer.left += kEach * some;
           outer.tile += some * columns;
         }
       }
@@ -65,15 +66,26 @@ struct Tiles {
   }
 };
 
-template <class T>
+template <class T, class E>
 class WeightSums {
  public:
-  WeightSums(const BackwardPass<T>& pass, int worker)
+  WeightSums(const BackwardPass<T>& pass, int worker, Arena& arena)
       : pass_(pass),
         layout_(pass.layout),
         worker_(worker),
         x_groups_(layout_.column_groups(layout_.inputs)),
-        groups_(x_groups_ + layout_.column_groups(layout_.width)) {}
+        groups_(x_groups_ + layout_.column_groups(layout_.width)),
+        pairs_(arena.take<E>(Operands<E>::kRounded && pass.tiles ? pass.chunk * layout_.columns() : 0)) {}
+
+  // What the gates of a slot read: x from column 0 on, what entered weight_hh after it, from a new group on.
+  void keep(Index slot, Index column, const T* from, Index width) const {
+    E* left = reinterpret_cast<E*>(pass_.left);
+    if constexpr (Operands<E>::kRounded) {
+      keep_column_pairs(from, width, column, slot, pass_.chunk * kMostTileRows, left);
+    } else {
+      keep_columns(left + slot * kMostTileRows, pass_.chunk, column, from, width);
+    }
+  }
 
   // Adds the chunk's outer products to this worker's tiles, and its sums to the biases and parameters.
   void add(Index used, bool first) const {
@@ -108,15 +120,30 @@ class WeightSums {
 
  private:
   void add_tiles(Index block, Index begin, Index end, Index used, bool first) const {
-    const Index columns = layout_.columns(), tile = kMostTileRows * columns;
-    T* tiles = pass_.tiles + block * groups_ * tile;
-    const Tiles<T> of_x = {pass_.inputs + block * pass_.chunk * columns, pass_.left, tiles, layout_.inputs, pass_.chunk,
-                           columns, first};
-    const Tiles<T> of_h = {pass_.gates + block * pass_.chunk * columns,
-                           pass_.left + x_groups_ * pass_.chunk * kMostTileRows, tiles + x_groups_ * tile,
-                           layout_.width, pass_.chunk, columns, first};
-    if (begin < x_groups_) of_x.add(begin, end < x_groups_ ? end : x_groups_, used);
-    if (end > x_groups_) of_h.add(begin > x_groups_ ? begin - x_groups_ : 0, end - x_groups_, used);
+    if (begin < x_groups_) {
+      add_groups(pass_.inputs, block, 0, layout_.inputs, begin, end < x_groups_ ? end : x_groups_, used, first);
+    }
+    if (end > x_groups_) {
+      const Index from = begin > x_groups_ ? begin - x_groups_ : 0;
+      add_groups(pass_.gates, block, x_groups_, layout_.width, from, end - x_groups_, used, first);
+    }
+  }
+
+  // Groups of the columns of x or of what entered weight_hh, of which the first one is `offset`.
+  void add_groups(const T* gates, Index block, Index offset, Index width, Index begin, Index end, Index used,
+                  bool first) const {
+    const Index columns = layout_.columns();
+    const T* of_block = gates + block * pass_.chunk * columns;
+    const E* right;
+    if constexpr (Operands<E>::kRounded) {
+      pair_slots(of_block, used, columns, pairs_);
+      right = pairs_;
+    } else {
+      right = of_block;
+    }
+    const E* left = reinterpret_cast<const E*>(pass_.left) + offset * pass_.chunk * kMostTileRows;
+    T* tiles = pass_.tiles + (block * groups_ + offset) * kMostTileRows * columns;
+    Tiles<T, E>{right, left, tiles, width, pass_.chunk, columns, first}.add(begin, end, used);
   }
 
   static void add_columns(const T* panel, Index columns, Index used, T* sums, bool first) {
@@ -159,7 +186,7 @@ class WeightSums {
     const Index items = layout.blocks() * groups, last = pass_.workers.part(items, worker_ + 1);
     for (Index item = pass_.workers.part(items, worker_); item < last; ++item) {
       const Index block = item / groups, group = item % groups;
-      const Tiles<T> own = {outer.right + block * pass_.chunk * columns, outer.left,
+      const Tiles<T, T> own = {outer.right + block * pass_.chunk * columns, outer.left,
                             outer.tiles + block * groups * kMostTileRows * columns, layout.inputs, pass_.chunk, columns,
                             first};
       own.add(group, group + 1, used);
@@ -185,6 +212,7 @@ class WeightSums {
   const Layout& layout_;
   const int worker_;
   const Index x_groups_, groups_;
+  E* pairs_;  // of the gates of one block, rounded
 };
 
 }  // namespace HOLDFAST_LEVEL
