@@ -309,6 +309,14 @@ def test_a_tenth_of_the_memory_is_enough(
 
 
 class TestWhoRunsIt:
+    @pytest.mark.parametrize("keep", [False, True])
+    def test_the_reference_holds_on_to_no_value(self, keep: bool) -> None:
+        request = layer_of("layernorm", num_layers=2, recompute=4).request(torch.zeros(T, B, I))
+        (backend,) = (one for one in BACKENDS if one.name == "reference")
+        found = backend.forward(request, keep)
+        assert not [*found.values, *found.parts, *found.checkpoints]
+        assert not backend.keeps(request)
+
     def test_pytorchs_path_says_why_it_does_not(self) -> None:
         layer, x = LSTM(I, H, recompute=4), torch.zeros(T, B, I)
         assert "torch: refused: PyTorch's fused path keeps every value" in holdfast.explain(layer, x)

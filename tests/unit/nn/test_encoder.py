@@ -94,6 +94,23 @@ def test_what_stands_in_padding_changes_neither_output_nor_gradient(cell: str, w
         assert dirty.isfinite().all()
 
 
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("recompute", [2, True])
+def test_recomputation_in_each_window_changes_no_bit(cell: str, recompute: int | bool) -> None:
+    x, lengths = sequences([8, 2, 5, 13])
+    results = []
+    for wish in (None, recompute):
+        torch.manual_seed(3)
+        reader = Encoder(3, 4, layers=2, cell=cell, window=5, recompute=wish)
+        for layer in reader.layers:
+            layer.backend = "reference"  # which runs every cell both ways
+        output = reader(x.float(), lengths)
+        output.square().sum().backward()
+        results.append([output.detach(), *(parameter.grad for parameter in reader.parameters())])
+    assert all(map(torch.equal, *results))
+    assert {layer.recompute for layer in reader.layers} == {recompute}
+
+
 def test_dropout_is_on_the_input_and_between_layers() -> None:
     made = Encoder(3, 4, layers=3, dropouts=(0.1, 0.2))
     assert [dropout.p for dropout in made.dropouts] == [0.1, 0.2, 0.2]

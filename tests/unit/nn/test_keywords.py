@@ -67,6 +67,10 @@ BAD_OF_LAYERS: list[tuple[dict[str, Any], str]] = [
     *(({"weight_drop": value}, "weight_drop is ") for value in [*NOT_NUMBERS, -0.1, 1.1]),
     *(({"learn_initial_state": value}, "learn_initial_state is ") for value in (1, None, "yes")),
     *(({"residual": value}, "residual is ") for value in (1, None, "yes")),
+    *(
+        ({"recompute": value}, "recompute is .*; it must be a number of steps, 1 or more, True for")
+        for value in [*(bad for bad in NOT_NUMBERS if bad not in (None, True)), 0, -1, 2.5, 3.0, "x", [3]]
+    ),
 ]
 
 
@@ -136,6 +140,7 @@ OPTIONS = st.fixed_dictionaries(
         "init": st.sampled_from(["torch", "orthogonal"]),
         "learn_initial_state": st.booleans(),
         "residual": st.booleans(),
+        "recompute": st.one_of(st.none(), st.just(True), st.integers(1, 10**6)),
         "backend": st.sampled_from(["auto", "reference"]),
     },
 )
@@ -196,7 +201,9 @@ def test_what_decides_the_parameters_cannot_be_assigned_later(kind: Any, name: s
     assert (repr(layer), getattr(layer, name)) == before
 
 
-@pytest.mark.parametrize(("name", "value"), [("residual", 1), ("weight_drop", 2), ("backend", "gpu")])
+@pytest.mark.parametrize(
+    ("name", "value"), [("residual", 1), ("weight_drop", 2), ("recompute", 0), ("backend", "gpu")]
+)
 def test_what_can_be_assigned_later_is_checked(name: str, value: Any) -> None:
     layer = LSTM(4, 5)
     with pytest.raises(ConfigError, match=f"^{name} is "):
@@ -212,7 +219,9 @@ def test_a_residual_connection_can_be_assigned_later() -> None:
 
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda module: pickle.loads(pickle.dumps(module))])
 def test_the_keywords_survive_copies(duplicate: Any) -> None:
-    layer = LSTM(4, 5, 2, cell="peephole", weight_drop=0.2, residual=True, learn_initial_state=True)
+    layer = LSTM(
+        4, 5, 2, cell="peephole", weight_drop=0.2, residual=True, learn_initial_state=True, recompute=3
+    )
     again, empty = duplicate(layer), LSTM.__new__(LSTM)
     empty.__setstate__(layer.__getstate__())
     for made in (again, empty):

@@ -45,6 +45,7 @@ def test_every_option_reaches_its_place() -> None:
         layer_dropout=0.14,
         output_dropout=0.15,
         window=17,
+        recompute=6,
     )
     network = TextNetwork(9, 2, options)
     assert network.embedding.weight.shape == (9, 6)
@@ -56,6 +57,8 @@ def test_every_option_reaches_its_place() -> None:
     assert not any(layer.bidirectional for layer in network.encoder.layers)
     assert (network.pool.poolings, network.pool.directions, network.dropout.p) == (("last", "mean"), 1, 0.15)
     assert network.encoder.window == 17
+    assert {layer.recompute for layer in network.encoder.layers} == {6}
+    assert {layer.recompute for layer in TextNetwork(9, 2, NetworkOptions()).encoder.layers} == {None}
     assert network.head.weight.shape == (2, 8)
 
 
