@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 
 import torch
 from torch import Tensor
@@ -128,3 +130,43 @@ def by_torch(machine: Machine) -> Run:
         return {(array, place): like + names[name] for array, place, name in stage.stores}  # type: ignore[operator]
 
     return run
+
+
+LOADS = ("upstream", "gate", "bias", "old", "parameter", "scalar", "mask", "value", "slot", "number", "sum")
+STORES = ("value", "slot", "add", "gate", "input", "recurrent", "bias", "old", "parameter", "tap")
+_PLACES = 64
+
+
+def by_cpp(machine: Machine, library: ctypes.CDLL, backward: bool) -> Run:
+    """The stages as compiled C++; widths are in fours."""
+
+    def run(number: int, stage: Stage, loaded: Mapping[Place, Tensor]) -> Mapping[Place, Tensor]:
+        shape = machine.rows, machine.width(stage.narrow)
+        given = {place: _dense(tensor, shape) for place, tensor in loaded.items()}
+        stored = {
+            (array, place): torch.full(shape, torch.nan, dtype=torch.float64)
+            for array, place, _ in stage.stores
+        }
+        library.run_stage(
+            machine.printed.index,
+            ctypes.c_bool(backward),
+            number,
+            ctypes.c_long(prod(shape)),
+            _pointers(given, LOADS),
+            _pointers(stored, STORES),
+        )
+        return stored
+
+    return run
+
+
+def _dense(tensor: Tensor, shape: tuple[int, int]) -> Tensor:
+    numbers = -tensor.long() if tensor.dtype == torch.bool else tensor.double()
+    return numbers.expand(shape).contiguous()
+
+
+def _pointers(tensors: Mapping[Place, Tensor], arrays: Sequence[str]) -> object:
+    found = (ctypes.c_void_p * (len(arrays) * _PLACES))()
+    for (array, place), tensor in tensors.items():
+        found[arrays.index(array) * _PLACES + place] = tensor.data_ptr()
+    return found

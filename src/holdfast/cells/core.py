@@ -167,8 +167,8 @@ Variants = tuple[PrintedCell, PrintedCell, PrintedCell]
 
 def _pointwise(cell: Cell) -> bool:
     """Whether a step reads nothing of other units but through `weight_hh`."""
-    cuts = (node for node in ordered(cell.values.values()) if node.op == "item")
-    return not cell.split and not cell.matrices and not any(cuts)
+    cuts = any(node.op == "item" for node in ordered(cell.values.values()))
+    return not (cell.split or cell.matrices or cuts)
 
 
 def _modified(cell: Cell, *, zoned: bool, projected: bool) -> Cell:
@@ -192,19 +192,25 @@ def _taps(cell: Cell, full: Cell) -> dict[str, Expression]:
     where a call has no zoneout; the number `zoned_c` says whether it has.
     """
     before = _modified(cell, zoned=False, projected=full.has("project")).values
-    upstream = {full.values[state]: symbol(f"d_{state}") for state in cell.states}
     readable = [symbol(name) for name in full.gradient_inputs[len(full.states) + len(full.values) :]]
-    wanted = [*(before[state] for state in cell.states), *upstream]
-    found = derivative(full.values, upstream, wanted, readable)
     taps = {}
     for state in cell.tapped[len(cell.gates) :]:
-        others = [value for name, value in full.values.items() if name.removesuffix("_raw") != state]
-        seen = any(node is before[state] for node in ordered(others))
-        gradient = found[full.values[state]]
+        inner, whole = before[state], full.values[state]
+        # Earlier names of the very same value are no part of it: see `Graph.with_later_uses`.
+        names = list(full.values)
+        earlier = {name for name in names[: names.index(state)] if full.values[name] is inner}
+        upstream: dict[Expression, Expression] = {}
+        for other in cell.states:
+            node, gradient = full.values[other], symbol(f"d_{other}")
+            if other not in earlier:
+                upstream[node] = upstream[node] + gradient if node in upstream else gradient
+        found = derivative(full.values, upstream, [inner, whole], readable)
+        others = [value for name, value in full.values.items() if name != state and name not in earlier]
+        seen = any(node is inner for node in ordered(others))
         taps[state] = (
-            where(symbol(f"zoned_{state}") < constant(0.5), found[before[state]], gradient)
+            where(symbol(f"zoned_{state}") < constant(0.5), found[inner], found[whole])
             if seen
-            else gradient
+            else found[whole]
         )
     return taps
 

@@ -37,14 +37,14 @@ def product(matrix: Tensor, parts: Parts, blocks: int) -> Parts:
     return functional.linear(torch.cat(parts, dim=-1), matrix).chunk(blocks, dim=-1)
 
 
-def product_backward(matrix: Tensor, upstream: Parts, blocks: int) -> Parts:
+def product_backward(matrix: Tensor, upstream: Sequence[Tensor | float], blocks: int) -> Parts:
     """The gradient of `product` to each of its parts."""
-    return (torch.cat(upstream, dim=-1) @ matrix).chunk(blocks, dim=-1)
+    return (_blocks(upstream) @ matrix).chunk(blocks, dim=-1)
 
 
-def outer(upstream: Parts, parts: Parts) -> Tensor:
+def outer(upstream: Sequence[Tensor | float], parts: Parts) -> Tensor:
     """The gradient of `product` to its matrix, summed over all rows."""
-    u, x = torch.cat(upstream, dim=-1), torch.cat(parts, dim=-1)
+    u, x = _blocks(upstream), torch.cat(parts, dim=-1)
     return u.flatten(0, -2).t() @ x.flatten(0, -2)
 
 
@@ -52,6 +52,12 @@ def _joined(upstream: Sequence[Tensor | float], parts: Parts) -> Tensor:
     """Results that nothing uses have the number 0 for a gradient."""
     pairs = zip(upstream, parts, strict=True)
     return torch.cat([u if isinstance(u, Tensor) else torch.full_like(x, u) for u, x in pairs], dim=-1)
+
+
+def _blocks(upstream: Sequence[Tensor | float]) -> Tensor:
+    """As `_joined`, of blocks that are all as wide as each other."""
+    like = next(u for u in upstream if isinstance(u, Tensor))
+    return _joined(upstream, (like,) * len(upstream))
 
 
 def _apart(joined: Tensor, parts: Parts) -> Parts:

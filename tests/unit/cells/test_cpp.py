@@ -12,13 +12,15 @@ from typing import Any
 
 import pytest
 import torch
+from cells_of_users import USERS
 from torch import Tensor
 
-from holdfast.cells import Expression, get
+from holdfast.cells import Cell, Expression, get
 from holdfast.cells import expression as e
 from holdfast.cells.core import LIMITS, PRINTED, PrintedCell
 from holdfast.cells.cpp import CPP
 from holdfast.cells.modifiers import state_dropout
+from holdfast.cells.own_cell import own_header, own_variants
 from holdfast.cells.printers import torch_function
 
 HERE, ROOT = Path(__file__).parent, Path(__file__).parents[3]
@@ -50,10 +52,13 @@ def library(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     """The printed cells over vectors and numbers, with the functions of libm."""
     if not COMPILERS:
         pytest.skip("there is no C++ compiler")
-    made = tmp_path_factory.mktemp("printed") / "cells.so"
+    return compiled(request.param, tmp_path_factory.mktemp("printed") / "cells.so")
+
+
+def compiled(compiler: str, made: Path, *more: str) -> ctypes.CDLL:
     source = HERE / "printed"
     paths = [f"-I{source}", f"-I{ROOT / 'csrc'}", str(source / "cells.cc"), "-o", str(made)]
-    subprocess.run([request.param, *FLAGS, *WARNINGS, "-shared", "-fPIC", *paths], check=True)
+    subprocess.run([compiler, *FLAGS, *WARNINGS, *more, "-shared", "-fPIC", *paths], check=True)
     return ctypes.CDLL(str(made))
 
 
@@ -120,7 +125,7 @@ def backward_of(printed: PrintedCell) -> Step:
         "d_z": [f"d_z_{gate}" for gate in printed.gates],
         "d_old": [f"d_{state}_prev" for state in printed.states],
         "d_parameter": [f"d_{row}" for row in printed.parameters],
-        "d_tap": list(taps),
+        "d_tap": [f"d_tap_{state}" for state in printed.states if taps],
     }
     return Step(printed, True, reads | read_by_both(printed), writes, {**printed.variant.gradients, **taps})
 
@@ -176,6 +181,21 @@ def test_a_struct_says_what_its_steps_read(library: ctypes.CDLL, printed: Printe
     reads = [(forward, array) for array in ("old", "parameter", "mask")]
     reads += [(backward, array) for array in ("value", "old", "parameter", "mask")]
     assert described[6:13] == [places_that_matter(library, step, array) for step, array in reads]
+
+
+@pytest.mark.parametrize("cell", USERS, ids=lambda cell: str(cell.name))
+def test_a_users_cell_that_is_fused_is_the_printed_torch_code(cell: Cell, tmp_path: Path) -> None:
+    variants = own_variants(cell)
+    assert not isinstance(variants, str)
+    fused = [printed for printed in variants if not printed.staged]
+    header = tmp_path / "own.h"
+    header.write_text(own_header(variants), encoding="utf-8")
+    own = [f'-DHOLDFAST_PRINTED="{header}"', "-DHOLDFAST_PRINTED_CELLS=HOLDFAST_OWN_FUSED_CELLS"]
+    for compiler in COMPILERS if fused else ():
+        made = compiled(compiler, tmp_path / f"{compiler}.so", *own)
+        for printed in fused:
+            for step in (forward_of(printed), backward_of(printed)):
+                test_the_printed_cpp_is_the_printed_torch_code(made, step)
 
 
 def places_that_matter(library: ctypes.CDLL, step: Step, array: str) -> int:

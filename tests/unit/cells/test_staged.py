@@ -2,22 +2,44 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+import shutil
+import subprocess
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import torch
-from staged_machine import Machine, by_torch
+from cells_of_users import USERS
+from staged_machine import Machine, Run, by_cpp, by_torch
 from torch import Tensor
 
-from holdfast.cells import Cell
+from holdfast.cells import Cell, Expression, named, normalise, sigmoid, tanh
 from holdfast.cells import modifiers as m
-from holdfast.cells.core import STAGED, PrintedCell
+from holdfast.cells.core import STAGED, PrintedCell, Variants
+from holdfast.cells.own_cell import own_header, own_variants
+from holdfast.cells.staged import Array, Cut, Program
+from holdfast.cells.staged_cpp import staged_header
 from holdfast.errors import ConfigError
 from holdfast.kernels.printed import printed as torch_code
 
+HERE, ROOT = Path(__file__).parent, Path(__file__).parents[3]
+COMPILERS = [name for name in ("g++", "clang++") if shutil.which(name)]
+# Else g++ makes constants of two libraries one that are called alike, as those of two users' cells are.
+HIDDEN = "-fvisibility=hidden"
+FLAGS = [
+    "-std=c++17",
+    "-O1",
+    "-fno-exceptions",
+    "-fno-rtti",
+    "-ffp-contract=off",
+    "-DHOLDFAST_LEVEL=plain",
+    HIDDEN,
+]
+WARNINGS = ["-Wall", "-Wextra", "-Wshadow", "-Wpedantic", "-Wno-psabi", "-Werror"]
 ROWS, WIDTH, NARROW = 3, 5, 4
 
 
@@ -28,10 +50,7 @@ class Case:
     printed: PrintedCell
     cell: Cell
     given: Mapping[str, Tensor]
-
-    @property
-    def widths(self) -> tuple[int, int]:
-        return (NARROW if self.printed.projected else WIDTH), WIDTH
+    widths: tuple[int, int]
 
     def machine(self) -> Machine:
         matrices = [self.given[name] for name in self.printed.matrices]
@@ -39,7 +58,7 @@ class Case:
         found.places |= {("old", k): self.given[f"{s}_prev"] for k, s in enumerate(self.printed.states)}
         found.places |= {("parameter", k): self.given[row] for k, row in enumerate(self.printed.parameters)}
         numbers = self.printed.numbers_of(self.cell)
-        found.places |= {("scalar", k): torch.tensor([[number]]) for k, number in enumerate(numbers)}
+        found.places |= {("scalar", k): double(number).view(1, 1) for k, number in enumerate(numbers)}
         found.places |= {("mask", k): mask for k, mask in enumerate(self.masks())}
         return found
 
@@ -51,39 +70,46 @@ class Case:
         return self.given[f"x_{gate}"], self.given[f"r_{gate}"], self.given[f"b_{gate}"]
 
 
-def random_case(printed: PrintedCell, cell: Cell, seed: int) -> Case:
+def double(number: float) -> Tensor:
+    return torch.tensor(number, dtype=torch.float64)
+
+
+def random_case(
+    printed: PrintedCell, cell: Cell, seed: int, widths: tuple[int, int] = (WIDTH, NARROW)
+) -> Case:
     generator = torch.Generator().manual_seed(seed)
 
     def drawn(*shape: int) -> Tensor:
         return 2 * torch.rand(*shape, dtype=torch.float64, generator=generator) - 1
 
-    narrow = NARROW if printed.projected else WIDTH
+    wide = widths[0]
+    narrow = widths[1] if printed.projected else wide
     given = {}
     for k, state in enumerate(printed.states):
         given[f"{state}_prev"], given[f"d_{state}"] = (
-            drawn(ROWS, narrow if k == 0 else WIDTH) for _ in range(2)
+            drawn(ROWS, narrow if k == 0 else wide) for _ in range(2)
         )
     for gate in printed.gates:
         x, r, b = given[f"x_{gate}"], given[f"r_{gate}"], given[f"b_{gate}"] = (
-            drawn(ROWS, WIDTH),
-            drawn(ROWS, WIDTH),
-            drawn(1, WIDTH).expand(ROWS, WIDTH),
+            drawn(ROWS, wide),
+            drawn(ROWS, wide),
+            drawn(1, wide).expand(ROWS, wide),
         )
         given[f"z_{gate}"] = x + r + b
-    given |= {row: drawn(1, WIDTH) for row in printed.parameters}
+    given |= {row: drawn(1, wide) for row in printed.parameters}
     for parameter in printed.cell.parameters:
         if parameter.columns:
-            given[parameter.name] = drawn(*parameter.shape(WIDTH))
-    given["weight_hr"] = drawn(NARROW, WIDTH)
-    given |= {name: drawn(ROWS, narrow if name == "keep_h" else WIDTH) < 0 for name in printed.masks}
+            given[parameter.name] = drawn(*parameter.shape(wide))
+    given["weight_hr"] = drawn(narrow, wide)
+    given |= {name: drawn(ROWS, narrow if name == "keep_h" else wide) < 0 for name in printed.masks}
     given |= {name: torch.zeros(()) for name in (f"tap_{tap}" for tap in cell.tapped)}
-    return Case(printed, cell, given)
+    return Case(printed, cell, given, (narrow, wide))
 
 
 def expected(case: Case) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The values and the gradients of the reference."""
     cell, code = case.cell, torch_code(case.cell)
-    given = {**case.given, **{name: torch.tensor(number) for name, number in cell.graph.scalars.items()}}
+    given = {**case.given, **{name: double(number) for name, number in cell.graph.scalars.items()}}
     results = code.step(*(given[name] for name in cell.inputs))
     values = dict(zip(cell.values, results, strict=False))
     known = {**given, **values}
@@ -91,9 +117,7 @@ def expected(case: Case) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     return values, dict(zip(code.gradients, gradients, strict=True))
 
 
-def check(
-    case: Case, make_run: Callable[[Machine, str], Callable[..., Mapping[tuple[str, int], Tensor]]]
-) -> None:
+def check(case: Case, make_run: Callable[[Machine, str], Run]) -> None:
     printed, cell = case.printed, case.cell
     values, gradients = expected(case)
     forward = case.machine()
@@ -152,7 +176,7 @@ def close(got: Tensor, want: Tensor, name: str) -> None:
     torch.testing.assert_close(got, want, rtol=1e-11, atol=1e-12, msg=lambda text: f"{name}: {text}")
 
 
-def torch_run(machine: Machine, _way: str) -> Callable[..., Mapping[tuple[str, int], Tensor]]:
+def torch_run(machine: Machine, _way: str) -> Run:
     return by_torch(machine)
 
 
@@ -177,7 +201,179 @@ def combinations(printed: PrintedCell) -> Iterator[Cell]:
             continue
 
 
-@pytest.mark.parametrize("printed", STAGED, ids=lambda printed: str(printed.name))
-def test_the_stages_of_a_built_in_cell_are_its_step(printed: PrintedCell) -> None:
+def own_variants_of(cell: Cell) -> Variants:
+    variants = own_variants(cell)
+    assert not isinstance(variants, str)
+    return variants
+
+
+OWN = [printed for cell in USERS for printed in own_variants_of(cell) if printed.staged]
+
+
+def name_of(printed: PrintedCell) -> str:
+    return printed.name.replace("own_cell", printed.cell.name)
+
+
+@pytest.mark.parametrize("printed", [*STAGED, *OWN], ids=name_of)
+def test_the_stages_of_a_cell_are_its_step(printed: PrintedCell) -> None:
     for seed, cell in enumerate(combinations(printed)):
         check(random_case(printed, cell, seed), torch_run)
+
+
+def compiled(compiler: str, folder: Path, text: str, macro: str) -> ctypes.CDLL:
+    """The printed stages of a header."""
+    header, made = folder / f"{macro.lower()}.h", folder / f"{macro.lower()}.so"
+    header.write_text(text, encoding="utf-8")
+    defines = [f'-DHOLDFAST_PRINTED="{header}"', f"-DHOLDFAST_PRINTED_CELLS={macro}"]
+    source = HERE / "printed"
+    paths = [f"-I{source}", f"-I{ROOT / 'csrc'}", str(source / "staged.cc"), "-o", str(made)]
+    subprocess.run([compiler, *FLAGS, *WARNINGS, *defines, "-shared", "-fPIC", *paths], check=True)
+    return ctypes.CDLL(str(made))
+
+
+@pytest.fixture(scope="module", params=COMPILERS or ["none"])
+def compiler(request: pytest.FixtureRequest) -> str:
+    if not COMPILERS:
+        pytest.skip("there is no C++ compiler")
+    found: str = request.param
+    return found
+
+
+@pytest.fixture(scope="module")
+def built_in(compiler: str, tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+    return compiled(
+        compiler, tmp_path_factory.mktemp("staged"), staged_header(STAGED), "HOLDFAST_STAGED_CELLS"
+    )
+
+
+def check_cpp(library: ctypes.CDLL, printed: PrintedCell) -> None:
+    check_description(library, printed)
+    for seed, cell in enumerate(combinations(printed)):
+        check(
+            random_case(printed, cell, seed, (8, 4)),
+            lambda machine, way: by_cpp(machine, library, way == "backward"),
+        )
+
+
+@pytest.mark.parametrize("printed", STAGED, ids=name_of)
+def test_the_printed_cpp_of_a_cell_is_its_step(built_in: ctypes.CDLL, printed: PrintedCell) -> None:
+    check_cpp(built_in, printed)
+
+
+@pytest.mark.parametrize("cell", USERS, ids=lambda cell: str(cell.name))
+def test_the_printed_cpp_of_a_users_cell_is_its_step(compiler: str, cell: Cell, tmp_path: Path) -> None:
+    variants = own_variants_of(cell)
+    library = compiled(compiler, tmp_path, own_header(variants), "HOLDFAST_OWN_STAGED_CELLS")
+    assert [printed.index for printed in variants] == [0, 1, 2]
+    for printed in variants:
+        if printed.staged:
+            check_cpp(library, printed)
+
+
+KINDS = ("normalise", "product", "mean", "product_back", "outer")
+ARRAYS = ("value", "slot", "old", "upstream")
+
+
+def check_description(library: ctypes.CDLL, printed: PrintedCell) -> None:
+    """The constants of a struct are those of the cell and of its programs."""
+    described = (ctypes.c_int * 1000)()
+    library.describe_cell(printed.index, described)
+    forward, backward = printed.forward, printed.backward
+    expected = [
+        True,
+        bool(printed.cell.split),
+        *(
+            len(getattr(printed, what))
+            for what in ("gates", "states", "values", "parameters", "scalars", "masks")
+        ),
+        len(printed.matrices),
+        printed.numbers,
+        backward.targets,
+        len(forward.slots),
+        len(backward.slots),
+        bits(printed.projected and name == "h" for name in printed.values),
+        bits(forward.slots),
+        bits(backward.slots),
+        bits(printed.projected and name == "keep_h" for name in printed.masks),
+        len(forward.stages),
+        len(backward.stages),
+        *(printed.values.index(state) for state in printed.states),
+        *(stage.narrow for program in (forward, backward) for stage in program.stages),
+    ]
+    for program in (forward, backward):
+        expected.append(len(program.cuts))
+        for cut in program.cuts:
+            expected += [cut.after, KINDS.index(cut.kind), cut.target]
+            for arrays in (cut.inputs, cut.outputs):
+                expected.append(len(arrays))
+                expected += [number for array in arrays for number in (ARRAYS.index(array.kind), array.place)]
+    assert described[: len(expected)] == expected
+
+
+def bits(flags: Iterable[bool]) -> int:
+    return sum(1 << k for k, flag in enumerate(flags) if flag)
+
+
+@pytest.mark.parametrize("printed", [*STAGED, *OWN], ids=name_of)
+@pytest.mark.parametrize("way", ["forward", "backward"])
+def test_what_the_core_may_rely_on(printed: PrintedCell, way: str) -> None:
+    program: Program = getattr(printed, way)
+    stores = [
+        (array, place, stage) for stage, own in enumerate(program.stages) for array, place, _ in own.stores
+    ]
+    once = [(array, place) for array, place, _ in stores if array != "slot"]
+    assert len(once) == len(set(once))
+    if way == "backward":
+        for place in range(len(printed.states)):
+            stored = next(stage for array, own, stage in stores if (array, own) == ("old", place))
+            assert not any(
+                ("upstream", place) in stage.loads.values() for stage in program.stages[stored + 1 :]
+            )
+            assert program.stages[stored].narrow == (printed.projected and place == 0)
+    for cut in program.cuts:
+        read = {array for array in (*cut.inputs, *cut.outputs) if array.kind == "upstream"}
+        assert not read or (cut.kind, cut.after) == ("product_back", -1)
+        if cut.kind == "outer":
+            late = [
+                ("slot", place) for array, place, stage in stores if array == "slot" and stage > cut.after
+            ]
+            late += [(own.kind, own.place) for own in outputs_after(program, cut)]
+            assert not {(array.kind, array.place) for array in (*cut.inputs, *cut.outputs)} & set(late)
+
+
+def outputs_after(program: Program, cut: Cut) -> Iterator[Array]:
+    for other in program.cuts[program.cuts.index(cut) :]:
+        if other.kind.startswith("product"):
+            yield from other.outputs
+
+
+def sizes(name: str) -> tuple[int, int, int, int]:
+    (printed,) = (printed for printed in STAGED if printed.name == name)
+    forward, backward = printed.forward, printed.backward
+    return len(forward.stages), len(forward.slots), len(backward.stages), len(backward.slots)
+
+
+def test_stages_and_slots_are_few() -> None:
+    assert sizes("layernorm") == (2, 0, 3, 5)
+    assert sizes("layernorm_projected") == (3, 2, 4, 8)
+    assert sizes("lstm_projected") == (2, 2, 2, 2)
+    assert sizes("full_gate_recurrence") == (1, 3, 2, 6)
+
+
+def test_a_users_cell_that_needs_more_than_the_core_has_is_refused_by_name() -> None:
+    def many(a: Expression, c: Expression) -> dict[str, Expression]:
+        new = c
+        for _ in range(9):
+            (new,) = normalise(new + c)
+        return named(a=sigmoid(a), c=new, h=tanh(new) * sigmoid(a))
+
+    def wide(a: Expression, c: Expression) -> dict[str, Expression]:
+        parts = normalise(*(c * k for k in range(1, 8)))
+        return named(a=a, c=parts[0] * a, h=tanh(parts[6]))
+
+    for function, what in (
+        (many, "18 means and deviations of what it normalises; the core has room for 16"),
+        (wide, "7 parts of one normalise or product; the core has room for 6"),
+    ):
+        cell = Cell(function.__name__, function, ("a",), ("h", "c"))
+        assert own_variants(cell) == f"the cell {function.__name__!r} has {what}"

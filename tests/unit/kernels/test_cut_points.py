@@ -48,3 +48,15 @@ def test_product_and_its_derivatives() -> None:
     torch.testing.assert_close(cut_points.outer(upstream, parts), d_matrix)
     for own, wanted in zip(cut_points.product_backward(matrix, upstream, 2), d_parts, strict=True):
         torch.testing.assert_close(own, wanted)
+
+
+def test_a_block_of_a_product_that_nothing_uses_has_the_gradient_0() -> None:
+    (matrix,) = random((6, 8))
+    parts, (upstream,) = random((5, 4), (5, 4)), random((5, 3))
+    d_matrix, *d_parts = torch.autograd.grad(
+        cut_points.product(matrix, parts, 2)[1], (matrix, *parts), upstream
+    )
+    torch.testing.assert_close(cut_points.outer((0.0, upstream), parts), d_matrix)
+    found = cut_points.product_backward(matrix, (0.0, upstream), 2)
+    for own, wanted in zip(found, d_parts, strict=True):
+        torch.testing.assert_close(own, wanted)

@@ -7,11 +7,16 @@ namespace holdfast {
 namespace HOLDFAST_LEVEL {
 
 typedef double Four __attribute__((vector_size(32)));
-typedef long long FourMasks __attribute__((vector_size(32)));
+typedef decltype(Four{} < Four{}) FourMasks;
 
 inline double select(bool mask, double a, double b) { return mask ? a : b; }
 inline double sigmoid(double x) { return 1 / (1 + ::exp(-x)); }
 inline double tanh(double x) { return ::tanh(x); }
+inline double exp(double x) { return ::exp(x); }
+inline double log(double x) { return ::log(x); }
+inline double sqrt(double x) { return ::sqrt(x); }
+inline double abs(double x) { return ::fabs(x); }
+inline double relu(double x) { return x < 0 ? 0 : x; }
 inline double maximum(double a, double b) { return a < b ? b : a; }
 inline double minimum(double a, double b) { return b < a ? b : a; }
 
@@ -27,6 +32,11 @@ inline Four each(double (*function)(double), const Four& x) {
 }
 inline Four sigmoid(const Four& x) { return each(sigmoid, x); }
 inline Four tanh(const Four& x) { return each(tanh, x); }
+inline Four exp(const Four& x) { return each(exp, x); }
+inline Four log(const Four& x) { return each(log, x); }
+inline Four sqrt(const Four& x) { return each(sqrt, x); }
+inline Four abs(const Four& x) { return each(abs, x); }
+inline Four relu(const Four& x) { return each(relu, x); }
 
 }  // namespace HOLDFAST_LEVEL
 }  // namespace holdfast

@@ -1,5 +1,9 @@
 // The printed cells as functions of C, for test_cpp.py: over vectors of four and over single numbers.
-#include "generated/cells.h"
+#ifndef HOLDFAST_PRINTED
+#define HOLDFAST_PRINTED "generated/cells.h"
+#define HOLDFAST_PRINTED_CELLS HOLDFAST_CELLS
+#endif
+#include HOLDFAST_PRINTED
 
 namespace holdfast {
 namespace HOLDFAST_LEVEL {
@@ -21,7 +25,7 @@ template <class V, class M>
 void step_of(int cell, bool backward, void** arrays) {
 #define HOLDFAST_STEP(index, name) \
   if (cell == index) step<name, V, M>(backward, arrays);
-  HOLDFAST_CELLS(HOLDFAST_STEP)
+  HOLDFAST_PRINTED_CELLS(HOLDFAST_STEP)
 #undef HOLDFAST_STEP
 }
 
@@ -52,12 +56,14 @@ void step_of_numbers(int cell, bool backward, void** arrays) { step_of<double, b
 void describe_cell(int cell, int* numbers) {
 #define HOLDFAST_DESCRIBE(index, name) \
   if (cell == index) describe<name>(numbers);
-  HOLDFAST_CELLS(HOLDFAST_DESCRIBE)
+  HOLDFAST_PRINTED_CELLS(HOLDFAST_DESCRIBE)
 #undef HOLDFAST_DESCRIBE
 }
 
+#ifdef HOLDFAST_CELLS_DIGEST
 void enter(bool backward, const Four* h, const Four* scale, const FourMasks* drop, Four* result) {
   *result = backward ? entering::backward(*h, *scale, *drop) : entering::forward(*h, *scale, *drop);
 }
+#endif
 
 }  // extern "C"
