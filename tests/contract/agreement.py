@@ -81,6 +81,7 @@ def call(
     *,
     cell: Cell | None = None,
     seed: int = NOISE_SEED,
+    recompute: int | bool | None = None,
     trace: bool | str = False,
 ) -> Result:
     """The product's result."""
@@ -96,6 +97,7 @@ def call(
         start=start_of(case, named),
         dropout=DROPOUT if case.dropout else 0.0,
         residual=case.residual,
+        recompute=recompute,
         trace=trace,
         backend=backend,
     )
@@ -115,7 +117,7 @@ def by_hand(case: Case, named: Named, *, order: int = 0) -> Named:
     return loop.run(case, named, order=order).results
 
 
-def supported(case: Case, backend_name: str, dtype: torch.dtype) -> bool:
+def supported(case: Case, backend_name: str, dtype: torch.dtype, recompute: int = 0) -> bool:
     named = leaves(case, dtype)
     request = Request(
         cell_of(case),
@@ -127,15 +129,16 @@ def supported(case: Case, backend_name: str, dtype: torch.dtype) -> bool:
         start=start_of(case, named),
         dropout=DROPOUT if case.dropout else 0.0,
         residual=case.residual,
+        recompute=recompute,
     )
     (backend,) = (backend for backend in BACKENDS if backend.name == backend_name)
     return refusal(backend, request) is None
 
 
 @cache
-def backends_of(case: Case, dtype: torch.dtype = torch.float64) -> list[str]:
+def backends_of(case: Case, dtype: torch.dtype = torch.float64, recompute: int = 0) -> list[str]:
     """The names of those that run the case here, in that type."""
-    return [backend.name for backend in BACKENDS if supported(case, backend.name, dtype)]
+    return [backend.name for backend in BACKENDS if supported(case, backend.name, dtype, recompute)]
 
 
 def loss_of(results: Named) -> Tensor:

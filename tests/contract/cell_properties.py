@@ -11,6 +11,7 @@ import pytest
 import torch
 from contract.agreement import (
     APPLIED,
+    backends_of,
     by_backend,
     call,
     cell_of,
@@ -27,6 +28,7 @@ from contract.cases import (
     Case,
     H,
     T,
+    covering,
     leaves,
     reset_of,
     start_of,
@@ -80,6 +82,14 @@ def all_equal(found: Named, expected: Named) -> None:
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         assert torch.equal(found[name], value), name
+
+
+def recomputed(cell: str) -> Iterator[tuple[str, Case]]:
+    """The slow loop runs all of a call again, the others may go wrong in more ways."""
+    few = with_changes("", f"layers bidirectional start {NOISE}")(cell)
+    yield from ((backend, case) for case in few for backend in backends_of(case, recompute=1))
+    for case in covering(cell):
+        yield from ((name, case) for name in backends_of(case, recompute=1) if name != "reference")
 
 
 def given_names(case: Case) -> list[str]:
@@ -285,6 +295,15 @@ class CellProperties:
             ("gal", "zoneout", "expected_zoneout", "clip", "semeniuta"),
         ):
             all_equal(results_of(case, call(case, named, cell=cell_of(case, order))), expected)
+
+    @over("backend, case", recomputed)
+    def test_recomputation_changes_no_bit(self, backend: str, case: Case) -> None:
+        """Every step, some that do not part T evenly, and fewer than there are."""
+        named = leaves(case)
+        expected = with_gradients(by_backend(case, named, backend), named)
+        for recompute in (1, 4, T + 1, True):
+            result = results_of(case, call(case, named, backend, recompute=recompute))
+            all_equal(with_gradients(result, named), expected)
 
     @over("case", with_changes("", f"layers bidirectional lengths reset projection {NOISE}"))
     def test_backward_twice_gives_the_same_gradients(self, case: Case) -> None:
