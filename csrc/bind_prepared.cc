@@ -92,11 +92,13 @@ class BoundPrepared {
  public:
   // `weights` has for each place W, R, the sum of the biases or None, and the parameters [kParameters * H] or None.
   BoundPrepared(int cell, const std::array<Index, 5>& sizes, const std::vector<nb::object>& weights,
-                const std::vector<double>& scalars, bool residual) {
+                const std::vector<double>& scalars, bool residual, bool bfloat16) {
     Inputs<T> inputs{};
     inputs.cell = cell;
     inputs.sizes = {0, 0, sizes[0], sizes[1], static_cast<int>(sizes[2]), static_cast<int>(sizes[3]), sizes[4]};
     inputs.residual = residual;
+    inputs.bfloat16 = bfloat16;
+    if (bfloat16 && !kernels_.has_bfloat16) throw std::invalid_argument("this level has no products in bfloat16");
     for (std::size_t k = 0; k < std::min<std::size_t>(scalars.size(), kMostScalars); ++k) {
       inputs.scalars[k] = static_cast<T>(scalars[k]);
     }
@@ -239,8 +241,9 @@ template <class T>
 void bind(nb::module_& module, const char* name) {
   nb::class_<BoundPrepared<T>>(module, name)
       .def(nb::init<int, const std::array<Index, 5>&, const std::vector<nb::object>&, const std::vector<double>&,
-                    bool>(),
-           nb::arg("cell"), nb::arg("sizes"), nb::arg("weights"), nb::arg("scalars"), nb::arg("residual"))
+                    bool, bool>(),
+           nb::arg("cell"), nb::arg("sizes"), nb::arg("weights"), nb::arg("scalars"), nb::arg("residual"),
+           nb::arg("bfloat16") = false)
       .def("step", &BoundPrepared<T>::step, nb::arg("x").none(), nb::arg("state").none(), nb::arg("out").none())
       .def("run", &BoundPrepared<T>::run, nb::arg("x"), nb::arg("state").none(), nb::arg("lengths").none(),
            nb::arg("out").none(), nb::arg("next"), nb::arg("threads"))

@@ -269,7 +269,7 @@ def _pack(core: Any, stack: Stack, bfloat16: bool) -> Any:
         given = [own["weight_ih"], own["weight_hh"], own.get("bias_ih"), own.get("bias_hh")]
         given.append(np.concatenate(rows) if rows else None)
         flat += [None if value is None else np.ascontiguousarray(value) for value in given]
-    sizes = (stack.inputs, stack.hidden, stack.layers, stack.directions)
+    sizes = (stack.inputs, stack.hidden, stack.layers, stack.directions, 0)  # no projection
     made = getattr(core, _CLASSES[stack.dtype.name])
     rounding = {"bfloat16": True} if bfloat16 else {}
     return made(printed.index, sizes, flat, printed.numbers_of(cell), stack.residual, **rounding)
