@@ -30,6 +30,9 @@ cells: tuple[str, ...]
 cells_digest: str
 """What tells their names and equations from others: `holdfast.cells.core.digest_of`."""
 
+has_bfloat16: bool
+"""Whether calls and prepared stacks may ask for products of bfloat16: whether this level has them."""
+
 _Strided = tuple[int, int, int]
 """The address of rows `[T, B, width]`, and how many elements apart steps and rows are."""
 _Draw = tuple[int, int]
