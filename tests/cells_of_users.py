@@ -80,6 +80,15 @@ def summed(x_g: Expression, r_g: Expression, b_g: Expression, m: Expression) -> 
     return named(part=part, seen=seen, more=more, m=h, h=h)
 
 
+def averaging(f: Expression, g: Expression, c: Expression, m: Expression) -> Values:
+    """The gradient of m is read after that of the old m is known; more is made of nothing that is kept."""
+    (more,) = product("weight_one", c * m)
+    f, g = sigmoid(f + more), tanh(g)
+    c = f * c + (1 - f) * g
+    (n,) = normalise(c)
+    return named(f=f, g=g, c=c, m=0.5 * m + c, h=tanh(n) * g)
+
+
 def badly_called(
     z: Expression,
     α: Expression,  # noqa: PLC2401
@@ -128,6 +137,7 @@ USERS = (
     Cell("multiplied", multiplied, ("f", "g"), ("h", "c", "m"), (ONE, TWO)),
     Cell("state_of_a_product", state_of_a_product, ("f",), ("h", "c", "m"), (ONE,)),
     Cell("summed", summed, ("g",), ("h", "m"), (ONE,), (), ("g",)),
+    Cell("averaging", averaging, ("f", "g"), ("h", "c", "m"), (ONE,)),
     Cell(
         "double",
         badly_called,

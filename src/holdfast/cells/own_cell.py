@@ -35,12 +35,12 @@ def own_variants(cell: Cell) -> Variants | str:
     Returns:
         The variants, each fused or staged; or what of the cell is more than the core has room for.
     """
-    variants = printed_variants(cell, _NAME)
-    for printed in variants:
-        reason = reason_beyond_limits(printed)
-        if reason is not None:
-            return reason
-    return variants
+    try:
+        variants = printed_variants(cell, _NAME)
+        reasons = [reason_beyond_limits(printed) for printed in variants]
+    except RecursionError:
+        return f"the equations of the cell {cell.name!r} are nested too deeply for the core"
+    return next((reason for reason in reasons if reason is not None), variants)
 
 
 def own_header(variants: Variants) -> str:

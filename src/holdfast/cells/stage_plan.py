@@ -63,9 +63,12 @@ class Times:
             if node.op == "symbol":
                 self.narrow[node] = self.lowered.leaves[node.name].narrow
             else:
-                widths = {self.width(argument) for argument in node.args} - {None}
-                assert len(widths) < 2, node
-                self.narrow[node] = widths.pop() if widths else None
+                found = None
+                for argument in node.args:
+                    width = self.width(argument)
+                    assert None in (found, width) or found == width, node
+                    found = width if found is None else found
+                self.narrow[node] = found
         return self.narrow[node]
 
     def of(self, node: Expression) -> int:
@@ -73,10 +76,12 @@ class Times:
         if node not in self.stages:
             if node.op == "symbol":
                 cut = self.cut_of.get(node.name)
-                found = 0 if cut is None else self.after(cut) + 1
+                first = 0 if cut is None else self.after(cut) + 1
             else:
-                found = max((self.of(argument) for argument in node.args), default=0)
-            self.stages[node] = self._next(found, self.width(node))
+                first = 0
+                for argument in node.args:
+                    first = max(first, self.of(argument))
+            self.stages[node] = self._next(first, self.width(node))
         return self.stages[node]
 
     def of_result(self, node: Expression, narrow: bool) -> int:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import inspect
 import itertools
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -331,6 +333,7 @@ def test_what_the_core_may_rely_on(printed: PrintedCell, way: str) -> None:
             )
             assert program.stages[stored].narrow == (printed.projected and place == 0)
     for cut in program.cuts:
+        assert cut.kind == "outer" or not set(cut.inputs) & set(cut.outputs)
         read = {array for array in (*cut.inputs, *cut.outputs) if array.kind == "upstream"}
         assert not read or (cut.kind, cut.after) == ("product_back", -1)
         if cut.kind == "outer":
@@ -358,6 +361,25 @@ def test_stages_and_slots_are_few() -> None:
     assert sizes("layernorm_projected") == (3, 2, 4, 8)
     assert sizes("lstm_projected") == (2, 2, 2, 2)
     assert sizes("full_gate_recurrence") == (1, 3, 2, 6)
+
+
+def deep(g: Expression, c: Expression) -> dict[str, Expression]:
+    new = tanh(g)
+    for _ in range(60):
+        new = tanh(new * 0.5 + c)
+    return named(g_in=g, c=new, h=tanh(new))
+
+
+def test_equations_that_are_too_deep_are_refused_by_name() -> None:
+    cell = Cell("deep", deep, ("g",), ("h", "c"))
+    assert isinstance(own_variants(cell), tuple)
+    cell, limit = Cell("deep", deep, ("g",), ("h", "c")), sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack()) + 60)
+    try:
+        found = own_variants(cell)
+    finally:
+        sys.setrecursionlimit(limit)
+    assert found == "the equations of the cell 'deep' are nested too deeply for the core"
 
 
 def test_a_users_cell_that_needs_more_than_the_core_has_is_refused_by_name() -> None:
