@@ -44,6 +44,7 @@ NB_MODULE(_core, module) {
   module.attr("levels") = usable_levels();
   module.attr("built_levels") = built_levels();
   module.attr("instruction_sets") = instruction_sets();
+  holdfast::bind_cells(module);
   holdfast::bind_memory(module);
   holdfast::bind_prepared(module);
   holdfast::bind_recurrence(module);

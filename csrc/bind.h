@@ -5,6 +5,7 @@
 
 namespace holdfast {
 
+void bind_cells(nanobind::module_& module);
 void bind_memory(nanobind::module_& module);
 void bind_prepared(nanobind::module_& module);
 void bind_recurrence(nanobind::module_& module);

@@ -30,6 +30,7 @@ struct Kernels {
   DirectionKernels<double> of_double;
   bool has_bfloat16;            // whether calls may ask for it
   const CellList* built_in[2];  // fused and staged, in the order of holdfast.cells.core.PRINTED
+  const char* flags;            // of the compiler, besides those that all levels have
 
   int cell_count() const { return built_in[0]->count + built_in[1]->count; }
 };

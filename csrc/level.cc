@@ -28,7 +28,8 @@ constexpr DirectionKernels<T> kDirection = {kLanes<T>, forward_scratch, forward,
                                             backward_scratch, backward};
 
 extern const Kernels kernels;
-const Kernels kernels = {kDirection<float>, kDirection<double>, kHasBfloat16, {&fused_cells, &staged_cells}};
+const Kernels kernels = {kDirection<float>, kDirection<double>, kHasBfloat16, {&fused_cells, &staged_cells},
+                         HOLDFAST_FLAGS};
 
 }  // namespace HOLDFAST_LEVEL
 }  // namespace holdfast
