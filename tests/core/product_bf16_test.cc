@@ -1,69 +1,15 @@
 // The matrix kernels in bfloat16 against plain loops over rounded operands. Compiled for the level v4_bf16.
 #include <cmath>
-#include <cstdint>
-#include <cstring>
-#include <functional>
-#include <limits>
-#include <random>
 #include <vector>
 
 #include "../../csrc/pack_bf16.h"
+#include "bfloat16_numbers.h"
 #include "check.h"
 
 namespace {
 
 using namespace holdfast;
 using namespace holdfast::HOLDFAST_LEVEL;
-
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr Bfloat16 kNanBits = {0x7FC0};
-
-std::uint32_t bits_of(float x) {
-  std::uint32_t bits;
-  std::memcpy(&bits, &x, sizeof bits);
-  return bits;
-}
-
-float float_of(std::uint32_t bits) {
-  float x;
-  std::memcpy(&x, &bits, sizeof x);
-  return x;
-}
-
-float value_of(Bfloat16 x) { return float_of(std::uint32_t{x.bits} << 16); }
-
-// What the nearest bfloat16 is worth, ties to even; subnormal numbers are zeros of their sign.
-float rounded(float x) {
-  if (std::isnan(x)) return x;
-  if (std::fpclassify(x) == FP_SUBNORMAL) return std::copysign(0.0f, x);
-  const std::uint32_t bits = bits_of(x), half = 0x7FFF + (bits >> 16 & 1);
-  return float_of((bits + half) & 0xFFFF0000u);
-}
-
-bool same(float a, float b) { return bits_of(a) == bits_of(b) || (std::isnan(a) && std::isnan(b)); }
-
-class Numbers {
- public:
-  explicit Numbers(unsigned seed) : words_(seed) {}
-
-  // Whole numbers so small that sums of their products are exact, whatever the order.
-  std::vector<float> whole(Index n) {
-    return make(n, [this] { return float(int(words_() % 17) - 8); });
-  }
-  std::vector<float> any(Index n) {
-    return make(n, [this] { return float(int(words_() % 20001) - 10000) * 1e-4f; });
-  }
-  std::uint32_t word() { return static_cast<std::uint32_t>(words_()); }
-
- private:
-  static std::vector<float> make(Index n, const std::function<float()>& draw) {
-    std::vector<float> made(static_cast<std::size_t>(n));
-    for (float& x : made) x = draw();
-    return made;
-  }
-  std::mt19937 words_;
-};
 
 void try_rounding() {
   std::vector<float> from = {0, -0.0f, 1, -1, kNan, -kNan, kInfinity, -kInfinity, 1e-40f, -1e-40f, 3.4e38f, -3.4e38f};
