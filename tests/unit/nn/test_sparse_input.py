@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+from math import prod
 from typing import Any
 
 import pytest
@@ -58,16 +59,15 @@ def one_hot(tokens: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
 
 
 def sparse(*leading: int, dtype: torch.dtype = torch.float64) -> Tensor:
-    """A sparse tensor that is not coalesced: steps without entries, and indices that come twice in a step."""
+    """A sparse tensor that is not coalesced: some steps without entries, some with the same index twice."""
     generator = torch.Generator().manual_seed(6)
-    count = 25
+    count = prod(leading) + 4
     indices = torch.stack([torch.randint(size, (count,), generator=generator) for size in (*leading, I)])
     indices[-1, 1::4] = indices[-1, 0::4][: len(indices[-1, 1::4])]
     indices[:-1, 1::4] = indices[:-1, 0::4][:, : indices[:, 1::4].size(1)]
     values = torch.randn(count, generator=generator, dtype=dtype)
     x = torch.sparse_coo_tensor(indices, values, (*leading, I), check_invariants=True)
-    assert not x.is_coalesced()
-    assert (x.to_dense() == 0).all(-1).any()
+    assert x._nnz() > x.coalesce()._nnz()
     return x
 
 
@@ -117,6 +117,7 @@ def test_a_sparse_x_is_the_dense_one(backend: str, bidirectional: bool, sparse_i
         num_layers=2, bidirectional=bidirectional, backend=backend, sparse_input=sparse_input
     )
     x = sparse(T, B)
+    assert (x.to_dense() == 0).all(-1).any()  # steps without entries
     assert_the_same(results(layer, x), results(layer, x.to_dense()))
     assert_the_same(results(layer, x.coalesce()), results(layer, x.to_dense()))
 
@@ -166,8 +167,9 @@ def test_padding_is_never_read(backend: str, bidirectional: bool, sparse_input: 
         assert_the_same(results(layer, padded, lengths=lengths), expected)
     x = sparse(T, B).coalesce()
     expected = results(layer, x.to_dense(), lengths=lengths)
-    steps, rows, _ = x.indices()
-    x.values()[steps >= torch.tensor(lengths)[rows]] = float("nan")
+    steps, rows, columns = x.indices()
+    padding = steps >= torch.tensor(lengths)[rows]
+    x.values()[padding], columns[padding] = float("nan"), FAR
     assert_the_same(results(layer, x, lengths=lengths), expected)
 
 
@@ -304,15 +306,14 @@ def test_a_wrong_sparse_x_is_refused() -> None:
         layer(torch.randn(T, B, 2, I).double().to_sparse())
 
 
-@pytest.mark.parametrize("x", [drawn(3, 2), sparse(3, 2)], ids=["indices", "sparse"])
+@pytest.mark.parametrize("x", [drawn(2, 2), sparse(2, 2)], ids=["indices", "sparse"])
 def test_gradients_are_those_of_finite_differences(x: Tensor) -> None:
-    layer = double_layer(bidirectional=True)
-    names = [name for name, _ in layer._weight_names[0][0]]
+    layer = LSTM(I, 1, dtype=torch.float64)
+    names = layer.weights()[0][0].keys()
 
     def output(*values: Tensor) -> Tensor:
-        half = len(values) // 2
-        own = [dict(zip(names, part, strict=True)) for part in (values[:half], values[half:])]
-        return layer(x, weights=[own])[0]
+        output: Tensor = layer(x, weights=[[dict(zip(names, values, strict=True))]])[0]
+        return output
 
     values = tuple(own.detach().clone().requires_grad_() for own in layer.parameters())
     assert torch.autograd.gradcheck(output, values)
@@ -400,8 +401,9 @@ class TestOtherWays:
         tokens = drawn(T, B)
         assert_the_same(results(compiled, tokens), results(layer, tokens))
 
-    def test_exported(self) -> None:
-        layer, dim = double_layer(bidirectional=True).eval(), torch.export.Dim.DYNAMIC
+    @pytest.mark.parametrize("backend", ["auto", "reference"])
+    def test_exported(self, backend: str) -> None:
+        layer, dim = double_layer(bidirectional=True, backend=backend).eval(), torch.export.Dim.DYNAMIC
         program = torch.export.export(layer, (drawn(T, B),), dynamic_shapes={"input": {0: dim, 1: dim}})
         tokens = drawn(T + 2, B + 3)
         torch.testing.assert_close(program.module()(tokens)[0], layer(tokens)[0])
