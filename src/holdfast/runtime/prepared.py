@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from holdfast.cells import Cell
+from holdfast.cells import Cell, modifiers
 from holdfast.cells.core import printed_for, reason_against_bfloat16
 from holdfast.errors import BackendError, ConfigError, InputError
 from holdfast.notation import State
@@ -97,6 +97,7 @@ class Prepared:
         cell: the equations, with the modifiers of evaluation.
         input_size: I.
         hidden_size: H.
+        proj_size: P, the width of h where it is projected; 0 where it is not.
         num_layers: L.
         directions: D.
         dtype: float32 or float64, that of every array.
@@ -109,7 +110,8 @@ class Prepared:
         if bfloat16 and (reason := reason_against_bfloat16(core)):
             raise BackendError(f"cannot prepare it: {reason}")
         self.cell = stack.cell
-        self.input_size, self.hidden_size = stack.inputs, stack.hidden
+        self.input_size, self.hidden_size, self.proj_size = stack.inputs, stack.hidden, stack.projected
+        self._width, self._widths = stack.width, [stack.width_of(state) for state in stack.cell.states]
         self.num_layers, self.directions = stack.layers, stack.directions
         self.dtype, self.bfloat16 = stack.dtype, bfloat16
         self.level: str = core.level
@@ -125,12 +127,13 @@ class Prepared:
             batch: B; None for one sequence without a batch axis.
 
         Returns:
-            New arrays, one for each state of the cell, `[L*D, B, H]` or `[L*D, H]`: the named tuple
-            `State(h, c)` for cells with just these, else a plain tuple in the order of `cell.states`.
+            New arrays, one for each state of the cell, `[L*D, B, H]` or `[L*D, H]`, of h with P in the place
+            of H where it is projected: the named tuple `State(h, c)` for cells with just these, else a plain
+            tuple in the order of `cell.states`.
         """
         places = self.num_layers * self.directions
-        shape = (places, self.hidden_size) if batch is None else (places, batch, self.hidden_size)
-        parts = tuple([np.zeros(shape, self.dtype) for _ in self.cell.states])
+        leading = (places,) if batch is None else (places, batch)
+        parts = tuple([np.zeros((*leading, width), self.dtype) for width in self._widths])
         for part, own in zip(parts, self._initial or (), strict=False):
             part[...] = own if batch is None else own[:, None]
         return self._named(parts)
@@ -157,7 +160,7 @@ class Prepared:
         """
         if out is None:
             # Of what is no array the core says so.
-            out = np.empty((*getattr(x, "shape", ())[:-1], self.hidden_size), self.dtype)
+            out = np.empty((*getattr(x, "shape", ())[:-1], self._width), self.dtype)
         try:
             self._step(x, state, out)
         except ValueError as error:
@@ -204,14 +207,14 @@ class Prepared:
         if x.strides[2] != x.itemsize:
             x = np.ascontiguousarray(x)
         if out is None:
-            out = np.empty((*x.shape[:2], self.directions * self.hidden_size), self.dtype)
+            out = np.empty((*x.shape[:2], self.directions * self._width), self.dtype)
             given = out[:, 0] if single else out
         else:
             given, out = out, _one_row("out", out) if single else out
         if state is None and self._initial is not None:
             state = self.initial_state(x.shape[1])
-        shape = (self.num_layers * self.directions, x.shape[1], self.hidden_size)
-        parts = tuple([np.empty(shape, self.dtype) for _ in self.cell.states])
+        places = self.num_layers * self.directions
+        parts = tuple([np.empty((places, x.shape[1], width), self.dtype) for width in self._widths])
         try:
             self._core.run(x, state, _checked_lengths(lengths), out, parts, _checked_threads(threads))
         except ValueError as error:
@@ -252,9 +255,7 @@ def _pack(core: Any, stack: Stack, bfloat16: bool) -> Any:
         ConfigError: the cell is one of training.
     """
     cell = stack.cell
-    if "weight_hr" in stack.places[0]:
-        raise BackendError("cannot prepare it: the core does not project h, which proj_size asks for")
-    printed = printed_for(cell)
+    printed = printed_for(modifiers.project(cell) if stack.projected else cell)
     if isinstance(printed, str):
         raise BackendError(f"cannot prepare it: {printed}")
     others = [name for name, _ in cell.modifiers if name not in _IN_EVALUATION]
@@ -268,8 +269,9 @@ def _pack(core: Any, stack: Stack, bfloat16: bool) -> Any:
         rows = [own[parameter.name] for parameter in cell.vectors]
         given = [own["weight_ih"], own["weight_hh"], own.get("bias_ih"), own.get("bias_hh")]
         given.append(np.concatenate(rows) if rows else None)
+        given += [own[matrix] for matrix in printed.matrices]
         flat += [None if value is None else np.ascontiguousarray(value) for value in given]
-    sizes = (stack.inputs, stack.hidden, stack.layers, stack.directions, 0)  # no projection
+    sizes = (stack.inputs, stack.hidden, stack.layers, stack.directions, stack.projected)
     made = getattr(core, _CLASSES[stack.dtype.name])
     rounding = {"bfloat16": True} if bfloat16 else {}
     return made(printed.index, sizes, flat, printed.numbers_of(cell), stack.residual, **rounding)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holdfast.cells import Cell, get
+from holdfast.cells.modifiers import PROJECTION
 from holdfast.errors import ConfigError, InputError
 
 Array = NDArray[Any]
@@ -28,7 +29,7 @@ class Stack:
         places: the weights of each layer and direction, `[L*D]`, by name without suffix.
         directions: D.
         residual: whether each layer after the first adds its input to its output.
-        initial: what each state starts from, `[L*D, H]`; None for zeros.
+        initial: what each state starts from, `[L*D, its width]`; None for zeros.
     """
 
     cell: Cell
@@ -40,7 +41,21 @@ class Stack:
     @property
     def hidden(self) -> int:
         """H."""
+        return int(self.places[0]["weight_hh"].shape[0]) // len(self.cell.gates)
+
+    @property
+    def projected(self) -> int:
+        """P; 0 where h is not projected."""
+        return self.width if PROJECTION in self.places[0] else 0
+
+    @property
+    def width(self) -> int:
+        """The width of h: P, or H."""
         return int(self.places[0]["weight_hh"].shape[1])
+
+    def width_of(self, state: str) -> int:
+        """The width of a state."""
+        return self.width if state == "h" else self.hidden
 
     @property
     def inputs(self) -> int:
@@ -121,7 +136,7 @@ def stack_of_weights(
     layers = next(k for k in range(len(arrays) + 1) if f"weight_ih_l{k}" not in arrays)
     names = ["weight_ih", "weight_hh", *(_BIASES if "bias_ih_l0" in arrays else ())]
     names += [parameter.name for parameter in own.parameters]
-    names += ["weight_hr"] if "weight_hr_l0" in arrays else []
+    names += [PROJECTION] if f"{PROJECTION}_l0" in arrays else []
     wanted = [[(name, name + suffix) for name in names] for suffix in _suffixes(layers, directions)]
     learnt = [f"initial_{state}" for state in own.states if f"initial_{own.states[0]}" in arrays]
     known = {full for place in wanted for _, full in place} | set(learnt)
@@ -173,25 +188,25 @@ def _other_type(name: str, dtype: str) -> InputError:
 def _check(stack: Stack) -> None:
     """Whether all weights have the type of the first one, and the shapes that follow from its sizes."""
     if stack.places[0]["weight_hh"].ndim != 2 or stack.places[0]["weight_ih"].ndim != 2:
-        raise InputError("weight_ih_l0 and weight_hh_l0 must be matrices [G*H, I] and [G*H, H]")
-    hidden, rows = stack.hidden, len(stack.cell.gates) * stack.hidden
-    projected = "weight_hr" in stack.places[0]
+        raise InputError("weight_ih_l0 and weight_hh_l0 must be matrices [G*H, I] and [G*H, H or P]")
+    hidden, width = stack.hidden, stack.width
+    rows = len(stack.cell.gates) * hidden
     for place, (own, suffix) in enumerate(
         zip(stack.places, _suffixes(stack.layers, stack.directions), strict=True)
     ):
-        width = stack.inputs if place < stack.directions else stack.directions * hidden
+        inputs = stack.inputs if place < stack.directions else stack.directions * width
         shapes: dict[str, tuple[int, ...]] = {
-            "weight_ih": (rows, width),
-            "weight_hh": (rows, hidden),
+            "weight_ih": (rows, inputs),
+            "weight_hh": (rows, stack.projected or hidden),
             "bias_ih": (rows,),
             "bias_hh": (rows,),
+            PROJECTION: (width, hidden),
             **{parameter.name: parameter.shape(hidden) for parameter in stack.cell.parameters},
         }
         for name, value in own.items():
-            wanted = value.shape if projected else shapes[name]
-            _check_one(name + suffix, value, wanted, stack.dtype)
+            _check_one(name + suffix, value, shapes[name], stack.dtype)
     for name, part in zip(stack.cell.states, stack.initial or (), strict=False):
-        _check_one(f"initial_{name}", part, (len(stack.places), hidden), stack.dtype)
+        _check_one(f"initial_{name}", part, (len(stack.places), stack.width_of(name)), stack.dtype)
 
 
 def _check_one(name: str, value: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
