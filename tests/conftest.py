@@ -6,11 +6,14 @@ import os
 import random
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 # The tensors of the tests are small: a second thread only waits, and on a busy machine both wait for long. It
 # holds for the processes that tests start as well; tests of threads set their own number.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# What cells of the tests' own are compiled to is kept from run to run.
+os.environ.setdefault("HOLDFAST_CACHE", str(Path(__file__).parents[1] / "build" / "cache"))
 
 import hypothesis
 import numpy as np

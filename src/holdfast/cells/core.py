@@ -323,10 +323,15 @@ _BY_DECLARATION: dict[tuple[object, ...], Variants] = {
 }
 
 
+def built_in_variants(cell: Cell) -> Variants | None:
+    """Those of `ALL` that are of this cell, whatever its modifiers; None of a user's own."""
+    return _BY_DECLARATION.get(_declaration(cell))
+
+
 @lru_cache(maxsize=256)
 def printed_for(cell: Cell) -> PrintedCell | str:
     """What of `ALL` runs a call's cell, with all that the call adds; else the reason why nothing does."""
-    variants = _BY_DECLARATION.get(_declaration(cell))
+    variants = built_in_variants(cell)
     if variants is None:
         return f"the core is built with holdfast's own cells; {cell.name!r} is another"
     return variant_for(cell, variants)

@@ -21,8 +21,9 @@ import torch
 from torch import Tensor
 
 from holdfast.cells import Cell, modifiers
-from holdfast.cells.core import PrintedCell, printed_for, reason_against_bfloat16, reason_against_core
+from holdfast.cells.core import PrintedCell, reason_against_bfloat16, reason_against_core
 from holdfast.cells.registry import BUILT_IN
+from holdfast.compiling import loaded_variants, printed_for
 from holdfast.errors import InputError
 from holdfast.kernels.checkpoints import count
 from holdfast.kernels.interface import (
@@ -46,14 +47,19 @@ _NOTHING = (0, 0, 0)
 NUMBERS = "numbers of a row"
 
 
-def _reason_against(cell: Cell) -> str | None:
-    printed = printed_for(cell)
-    return printed if isinstance(printed, str) else None
+def _reason_against(base: str) -> str | None:
+    """Why the core cannot run the cell of that spec, which is not built in; it is compiled now if it has to be."""
+    variants = loaded_variants(_core, base)
+    return variants if isinstance(variants, str) else None
 
+
+# What torch.compiler.assume_constant_result sets, once it has imported the compiler: while a graph is made, this
+# is called for what it is, and its result stays as it was.
+_reason_against._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 _OPENMP = ("libgomp", "libiomp5", "libomp")
-# By the spec of a cell without its modifiers, of which the core has all. Compilers can look up strings.
-_REASONS = {cell.spec: _reason_against(cell) for cell in BUILT_IN}
+# Cells by their spec without modifiers, of which the core has all: compilers can look up strings.
+_BUILT_IN = frozenset(cell.spec for cell in BUILT_IN)
 
 
 def _loaded() -> ModuleType | str:
@@ -123,9 +129,7 @@ class NativeBackend:
         if request.recompute and not getattr(_core, "has_recompute", False):
             return "holdfast's core, as it is built here, keeps every value, which recompute forbids"
         base = request.cell.spec.partition("|")[0]
-        if base not in _REASONS:
-            return f"holdfast's core is built with holdfast's own cells; {request.cell.name!r} is another"
-        return _REASONS[base]
+        return None if base in _BUILT_IN else _reason_against(base)
 
     def keeps(self, request: Request) -> bool:
         return True
@@ -178,7 +182,7 @@ def _plan_of(request: Request) -> _Plan:
 def _plan(cell: Cell, projected: bool, tapped: bool) -> _Plan:
     own = modifiers.project(cell) if projected else cell
     own = modifiers.tapped(own) if tapped else own
-    printed = printed_for(own)
+    printed = printed_for(own, _core)
     if isinstance(printed, str):
         raise InputError(printed)
     entering = [draw for draw in cell.draws if draw.per_sequence]
