@@ -48,13 +48,13 @@ NUMBERS = "numbers of a row"
 
 
 def _reason_against(base: str) -> str | None:
-    """Why the core cannot run the cell of that spec, which is not built in; it is compiled now if it has to be."""
-    variants = loaded_variants(_core, base)
-    return variants if isinstance(variants, str) else None
+    """Why the core cannot run the cell of that spec, which is not built in; it may be compiled for that."""
+    found = _core if isinstance(_core, str) else loaded_variants(_core, base)
+    return found if isinstance(found, str) else None
 
 
-# What torch.compiler.assume_constant_result sets, once it has imported the compiler: while a graph is made, this
-# is called for what it is, and its result stays as it was.
+# What torch.compiler.assume_constant_result sets, which would import the compiler: a graph is made with what
+# this says then, and nothing of it is in the graph.
 _reason_against._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 _OPENMP = ("libgomp", "libiomp5", "libomp")
@@ -212,7 +212,8 @@ class _Call:
         self.reads_input = reads_input
         inputs = self.table.rows if self.table else x.size(2)
         self.layers, self.directions = request.layers, request.directions
-        self.hidden, self.width = request.hidden, request.width
+        self.hidden = request.hidden
+        self.width = request.width if request.projected else request.hidden
         self.places = self.layers * self.directions
         self.row_bytes = self.hidden * x.element_size()
         self.held: list[Tensor] = []
@@ -418,15 +419,21 @@ class _Call:
         return self._new(self.layers, self.directions, self.steps, self.batch, width)
 
     def _new_states(self, *leading: int) -> States:
-        return tuple([self._new(*leading, self.request.width_of(name)) for name in self.cell.states])
+        return tuple([self._new(*leading, self._width_of(name)) for name in self.cell.states])
 
     def _each_state(self, what: str, parts: Sequence[Tensor | None] | None, *leading: int) -> list[int]:
         """The addresses of one tensor for each state, 0 where there is none; nothing of nothing."""
-        widths = [self.request.width_of(name) for name in self.cell.states] if parts else []
+        if not parts:
+            return []
+        if len(parts) != len(self.cell.states):
+            raise InputError(f"{what} must be {len(self.cell.states)} tensors, got {len(parts)}")
         return [
-            self._optional(what, part, (*leading, width))
-            for part, width in zip(parts or (), widths, strict=True)
+            self._optional(what, part, (*leading, self._width_of(state)))
+            for part, state in zip(parts, self.cell.states, strict=True)
         ]
+
+    def _width_of(self, state: str) -> int:
+        return self.width if state == "h" else self.hidden
 
     def _several(self, what: str, tensors: Sequence[Tensor] | None, shape: tuple[int, ...]) -> list[int]:
         return [self._address(what, tensor, shape) for tensor in tensors or ()]

@@ -41,7 +41,8 @@ class Stack:
     @property
     def hidden(self) -> int:
         """H."""
-        return int(self.places[0]["weight_hh"].shape[0]) // len(self.cell.gates)
+        own = self.places[0]
+        return int(own[PROJECTION if PROJECTION in own else "weight_hh"].shape[1])
 
     @property
     def projected(self) -> int:
@@ -187,7 +188,8 @@ def _other_type(name: str, dtype: str) -> InputError:
 
 def _check(stack: Stack) -> None:
     """Whether all weights have the type of the first one, and the shapes that follow from its sizes."""
-    if stack.places[0]["weight_hh"].ndim != 2 or stack.places[0]["weight_ih"].ndim != 2:
+    own = stack.places[0]
+    if any(own[name].ndim != 2 for name in ("weight_ih", "weight_hh", PROJECTION) if name in own):
         raise InputError("weight_ih_l0 and weight_hh_l0 must be matrices [G*H, I] and [G*H, H or P]")
     hidden, width = stack.hidden, stack.width
     rows = len(stack.cell.gates) * hidden

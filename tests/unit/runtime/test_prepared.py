@@ -442,17 +442,29 @@ def test_a_bidirectional_stack_refuses_to_step() -> None:
 
 
 @needs_core
+@pytest.mark.parametrize("batch", [1, 7])
 @pytest.mark.parametrize(
-    ("options", "message"),
+    "options",
     [
-        ({"cell": "layernorm"}, "the core does not normalise, which the cell 'layernorm' does"),
-        ({"proj_size": 3}, "the core does not project h, which proj_size asks for"),
-        ({"cell": "full_gate_recurrence"}, "the cell 'full_gate_recurrence' also has weight_gates"),
+        {"cell": "layernorm"},
+        {"cell": "layernorm", "proj_size": 3, "num_layers": 2, "bidirectional": True},
+        {"proj_size": 3, "num_layers": 3, "residual": True},
+        {"cell": "full_gate_recurrence", "zoneout": (0.1, 0.2)},
     ],
 )
-def test_what_the_core_lacks_is_refused(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(BackendError, match=message):
-        prepare(layer_of(**options))
+def test_staged_cells_step_and_run_as_the_layer(options: dict[str, Any], batch: int) -> None:
+    layer = layer_of(**options).eval()
+    prepared, x = prepare(layer), torch.randn(5, batch, INPUTS)
+    with torch.no_grad():
+        output, state = layer(x)
+    found, after = prepared.run(x.numpy())
+    torch.testing.assert_close(torch.from_numpy(found), output)
+    torch.testing.assert_close([torch.from_numpy(part) for part in after], list(state))
+    if prepared.directions == 1:
+        own = prepared.initial_state(batch)
+        steps = np.stack([prepared.step(frame, own) for frame in x.numpy()])
+        assert np.array_equal(steps, found)
+        assert all(np.array_equal(part, other) for part, other in zip(own, after, strict=True))
 
 
 @needs_core
