@@ -136,8 +136,10 @@ class NativeBackend:
 
     def keeps_besides(self, request: Request) -> dict[str, int]:
         plan = _plan_of(request)
-        products = {name: plan.width_of(name, request) for name in plan.printed.products}
-        return {**products, NUMBERS: plan.printed.numbers} if plan.printed.numbers else products
+        # Where one gate is split the core keeps the parts of all.
+        parts = [name for name in plan.printed.parts if name not in request.cell.kept_parts]
+        found = {name: plan.width_of(name, request) for name in (*plan.printed.products, *parts)}
+        return {**found, NUMBERS: plan.printed.numbers} if plan.printed.numbers else found
 
     def forward(self, request: Request, keep: bool) -> Forward:
         return _Call(request).forward(keep)

@@ -13,7 +13,8 @@ from typing import Any, cast
 import numpy as np
 
 from holdfast.cells import Cell, modifiers
-from holdfast.cells.core import printed_for, reason_against_bfloat16
+from holdfast.cells.core import reason_against_bfloat16
+from holdfast.compiling import printed_for
 from holdfast.errors import BackendError, ConfigError, InputError
 from holdfast.notation import State
 from holdfast.runtime.core import compiled_core
@@ -40,8 +41,8 @@ def prepare(layer: Any, *, dtype: Any = None) -> Prepared:
         The prepared stack.
 
     Raises:
-        BackendError: the compiled core is not built, cannot multiply in bfloat16 here, or has no such cell: a
-            layer with projection or layer normalisation, or a cell of your own.
+        BackendError: the compiled core is not built, cannot multiply in bfloat16 here, or has no such cell: one
+            of your own that cannot be compiled.
         ConfigError: another kind of layer, or another dtype.
         InputError: weights that are neither all float32 nor all float64, and no dtype.
     """
@@ -255,7 +256,7 @@ def _pack(core: Any, stack: Stack, bfloat16: bool) -> Any:
         ConfigError: the cell is one of training.
     """
     cell = stack.cell
-    printed = printed_for(modifiers.project(cell) if stack.projected else cell)
+    printed = printed_for(modifiers.project(cell) if stack.projected else cell, core)
     if isinstance(printed, str):
         raise BackendError(f"cannot prepare it: {printed}")
     others = [name for name, _ in cell.modifiers if name not in _IN_EVALUATION]
