@@ -18,13 +18,12 @@ def widths_of_stages(lowered: Lowered) -> tuple[bool, ...]:
     There is one at most: no narrow result is made of another across a cut.
     """
     projected = any(leaf.narrow for leaf in lowered.leaves.values())
-    count = 1
-    while True:
+    for count in range(1, len(lowered.cuts) + 3):  # no cut ends more than one stage
         for narrow in range(-1, count if projected else 0):
             widths = tuple(stage == narrow for stage in range(count))
             if Times(lowered, widths).all_done():
                 return widths
-        count += 1
+    raise AssertionError("a result has two widths, or needs itself")
 
 
 class _Never(Exception):
