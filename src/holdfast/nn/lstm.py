@@ -79,7 +79,7 @@ class LSTM(Recurrent):
         residual: whether each layer after the first adds its input to its output (Wu et al. 2016).
         recompute: k to keep h and c every k steps only for the backward pass, which then computes the values
             between them once more, k steps at a time; True for a k of about the square root of T. None keeps
-            every value. It changes memory and time, but no bit of a result.
+            every value. It changes memory and time, but no bit of a result (Chen et al. 2016).
         sparse_input: whether x will be given as indices or sparse. Any layer takes that; with this, the first
             layer's weight_ih lies in memory column by column (so it is not contiguous), which is faster there
             and slower for a dense x.
