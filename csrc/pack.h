@@ -2,14 +2,11 @@
 #pragma once
 
 #include "direction.h"
+#include "transpose.h"
 #include "vec.h"
 
 namespace holdfast {
 namespace HOLDFAST_LEVEL {
-
-// Rows of a matrix become columns of a panel and the other way round, in small squares, so that reading and writing
-// both stay within a few cache lines.
-constexpr Index kSquare = 16;
 
 // Calls work(column, row) for each column of the panel of a block that belongs to a unit: `row` is its place among the
 // G*H rows of the weights.
@@ -28,11 +25,10 @@ void pack_transposed(const Layout& layout, const T* matrix, Index width, Index b
   if ((block + 1) * layout.units() > layout.hidden) {
     __builtin_memset(panel, 0, static_cast<std::size_t>(width * columns) * sizeof(T));
   }
-  for (Index k0 = 0; k0 < width; k0 += kSquare) {
-    const Index k1 = k0 + kSquare < width ? k0 + kSquare : width;
-    for_each_gate(layout, block, [&](Index column, Index row) {
-      for (Index k = k0; k < k1; ++k) panel[k * columns + column] = matrix[row * width + k];
-    });
+  const Index units = layout.units(), left = layout.hidden - block * units, present = left < units ? left : units;
+  for (Index gate = 0; gate < layout.gates; ++gate) {
+    const T* from = matrix + (gate * layout.hidden + block * units) * width;
+    transpose(from, width, present, width, panel + gate * units, columns);
   }
 }
 
@@ -99,15 +95,10 @@ void pack_backward(const Layout& layout, const Workers& workers, int worker, con
 // columns], so that tile[k / kMostTileRows][k % kMostTileRows][column] belongs to its column k.
 template <class T>
 void unpack_tiles(const Layout& layout, const T* tiles, Index width, Index block, T* matrix, bool add = false) {
-  const Index columns = layout.columns();
-  for (Index k0 = 0; k0 < width; k0 += kSquare) {
-    const Index k1 = k0 + kSquare < width ? k0 + kSquare : width;
-    for_each_gate(layout, block, [&](Index column, Index row) {
-      for (Index k = k0; k < k1; ++k) {
-        T& to = matrix[row * width + k];
-        to = add ? to + tiles[k * columns + column] : tiles[k * columns + column];
-      }
-    });
+  const Index units = layout.units(), left = layout.hidden - block * units, present = left < units ? left : units;
+  for (Index gate = 0; gate < layout.gates; ++gate) {
+    T* to = matrix + (gate * layout.hidden + block * units) * width;
+    transpose(tiles + gate * units, layout.columns(), width, present, to, width, add);
   }
 }
 
