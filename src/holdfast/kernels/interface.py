@@ -283,7 +283,7 @@ class Backend(Protocol):
         """
 
     def keeps_besides(self, request: Request) -> Mapping[str, int]:
-        """The names of what it keeps in `Forward.parts` besides the parts of split gates, each with its width."""
+        """The names of what it keeps in `Forward.parts` besides the parts of split gates, with the widths."""
 
     def forward(self, request: Request, keep: bool) -> Forward:
         """Run a call that `supports` accepted; `request.x` is padded."""

@@ -208,9 +208,10 @@ def _(
     results += [
         x.new_empty(layers * directions, batch, request.width_of(name)) for name in request.cell.states
     ]
-    if keep and backend_named(backend).keeps(request):
+    own = backend_named(backend)
+    if keep and own.keeps(request):
         dtype = computing_type(x.dtype)
-        results += [x.new_empty(shape, dtype=dtype) for shape in _kept_shapes(request, backend_named(backend))]
+        results += [x.new_empty(shape, dtype=dtype) for shape in _kept_shapes(request, own)]
     return results
 
 
@@ -312,8 +313,8 @@ def _kept_shapes(request: Request, backend: Backend) -> list[tuple[int, ...]]:
         widths = _kept_widths(request, backend).values()
         return [(layers, directions, steps, batch, width) for width in widths]
     several = count_while_recorded(request.recompute, steps)
-    widths = [request.width_of(state) for state in request.cell.states]
-    shapes: list[tuple[int, ...]] = [(layers, directions, several, batch, width) for width in widths]
+    of_states = [request.width_of(state) for state in request.cell.states]
+    shapes: list[tuple[int, ...]] = [(layers, directions, several, batch, width) for width in of_states]
     return [*shapes, *[(layers - 1, steps, batch, directions * request.width)] * (layers > 1)]
 
 
@@ -335,7 +336,8 @@ def _kept(request: Request, kept: Sequence[Tensor], backend: Backend) -> Forward
 def _kept_widths(request: Request, backend: Backend) -> dict[str, int]:
     """What is kept, in order, and how wide it is.
 
-    The values that the cell itself names, those that the call adds, the parts, and what the backend has besides.
+    The values that the cell itself names, those that the call adds, the parts, and what the backend keeps
+    besides.
     """
     step, own = step_cell(request), list(request.cell.values)
     names = [*own, *(name for name in step.values if name not in own), *step.kept_parts]

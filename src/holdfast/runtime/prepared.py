@@ -41,8 +41,8 @@ def prepare(layer: Any, *, dtype: Any = None) -> Prepared:
         The prepared stack.
 
     Raises:
-        BackendError: the compiled core is not built, cannot multiply in bfloat16 here, or has no such cell: one
-            of your own that cannot be compiled.
+        BackendError: the compiled core is not built, cannot multiply in bfloat16 here, or has no such cell:
+            one of your own that cannot be compiled.
         ConfigError: another kind of layer, or another dtype.
         InputError: weights that are neither all float32 nor all float64, and no dtype.
     """

@@ -28,6 +28,7 @@ from holdfast.errors import BackendError, InputError
 from holdfast.kernels import Request, native
 from holdfast.kernels.interface import Forward, Upstream, Wanted
 from holdfast.kernels.native import NativeBackend
+from holdfast.kernels.native_call import NativeCall
 
 built = importlib.util.find_spec("holdfast._core") is not None
 needs_core = pytest.mark.skipif(not built, reason="the compiled core is not built")
@@ -513,7 +514,9 @@ print(torch.equal(output.sum(), total))
         (wanted,) = torch.autograd.grad(layer(x)[0].sum(), x)
         with torch.device("meta"):
             for sizes in ((2, 3), (steps, B, H)):  # what torch allocates, and maybe what the core does
-                assert native._Call(request)._new(*sizes).is_cpu  # else nothing's address would reach it
+                assert (
+                    NativeCall(native._built(), request)._new(*sizes).is_cpu
+                )  # else nothing's address would reach it
             found = BACKEND.forward(request, keep=True)
             (d_x,) = torch.autograd.grad(layer(x)[0].sum(), x)
         assert torch.equal(found.output, expected["output"])
