@@ -47,10 +47,10 @@ class _Call:
     Args:
         cell: its place in `cells`.
         threads: how many may work on it; the results have the same bits whatever it is.
-        sizes: T, B, I, H, L, D.
+        sizes: T, B, I, H, L, D, P (0 where h is not projected).
         x: `[T, B, I]`.
-        weights: of each layer and direction weight_ih, weight_hh, both biases or twice 0, and the row blocks
-            of the cell's own parameters.
+        weights: of each layer and direction weight_ih, weight_hh, both biases or twice 0, the row blocks of
+            the cell's own parameters, and its own matrices.
         state: what each state starts from, or nothing for zeros.
         lengths: `[B]` int64, or 0.
         reset: `[T, B]` bool, or 0.
@@ -62,6 +62,10 @@ class _Call:
         scalars: the cell's numbers.
         masks: the factors between layers, or nothing.
         residual: whether each layer after the first adds its input to its output.
+        sparse: where x is indices: those of the first entry of each step (or 0), of the entries' rows of the
+            table that lies in the place of the first weight_ih, and of their factors (or 0).
+        recompute: k, where the states of every k-th step are kept; 0 where all values are.
+        bfloat16: whether what is multiplied is rounded to bfloat16; only where `has_bfloat16`.
 
     Raises:
         ValueError: numbers that do not fit each other, or lengths outside 0 to T.
@@ -71,7 +75,7 @@ class _Call:
         self,
         cell: int,
         threads: int,
-        sizes: tuple[int, int, int, int, int, int],
+        sizes: tuple[int, int, int, int, int, int, int],
         x: _Strided,
         weights: Sequence[int],
         state: Sequence[int],
@@ -85,9 +89,29 @@ class _Call:
         scalars: Sequence[float],
         masks: Sequence[int],
         residual: bool,
+        sparse: tuple[int, int, int] | None = None,
+        recompute: int = 0,
+        bfloat16: bool = False,
     ) -> None: ...
-    def forward(self, output: int, state: Sequence[int], values: Sequence[int]) -> None:
-        """Write the output, the last states, and the values unless there are none.
+    def forward(
+        self,
+        output: int,
+        state: Sequence[int],
+        values: Sequence[int],
+        numbers: int = 0,
+        checkpoints: Sequence[int] = (),
+        passed: int = 0,
+    ) -> None:
+        """Write the output, the last states, and what is kept.
+
+        Args:
+            output: `[T, B, D*(P or H)]`.
+            state: after each row's last step.
+            values: all values and the parts of gates that are read apart; or nothing.
+            numbers: `[L, D, T, B, numbers of a row]`, with the values of cells that have such; or 0.
+            checkpoints: in their place where the call recomputes: of each state
+                `[L, D, ceil(T / k), B, its width]`, the first entry of which is not written; or nothing.
+            passed: with them `[L - 1, T, B, D*(P or H)]`, what each layer but the last gave; or 0.
 
         Raises:
             MemoryError: there is none for what it keeps meanwhile.
@@ -105,21 +129,25 @@ class _Call:
         start: Sequence[int],
         gates: Sequence[int],
         states_at: Sequence[int],
+        numbers: int = 0,
+        checkpoints: Sequence[int] = (),
+        passed: int = 0,
     ) -> None:
-        """Read the values that `forward` wrote and what reaches its results; write the gradients.
+        """Read what `forward` kept and what reaches its results; write the gradients.
 
         Args:
-            values: all of them.
+            values: all of them; nothing where the call recomputes.
             d_output: base 0 where nothing reaches the output.
             d_state: what reaches each last state, or 0.
             d_states_at: what reaches each kept state at each step, or 0.
             x: the gradient of x, or 0.
-            weights: of each layer and direction the gradients of weight_ih, weight_hh, of either bias (or 0)
-                and of the row blocks; or nothing.
+            weights: of each layer and direction the gradients of weight_ih, weight_hh, of either bias (or 0),
+                of the row blocks and of the own matrices; or nothing.
             initial: of what each state started from.
             start: of what a reset re-initialises each state to, or nothing.
             gates: of the pre-activations, or nothing.
             states_at: all that reaches each state at each step or 0, or nothing.
+            numbers, checkpoints, passed: as `forward` wrote them.
 
         Raises:
             MemoryError: there is none for what it keeps meanwhile.
