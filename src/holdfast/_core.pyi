@@ -30,6 +30,12 @@ cells: tuple[str, ...]
 cells_digest: str
 """What tells their names and equations from others: `holdfast.cells.core.digest_of`."""
 
+has_recompute: bool
+"""Whether calls take `recompute`."""
+
+has_sparse: bool
+"""Whether calls take `sparse`."""
+
 has_bfloat16: bool
 """Whether calls and prepared stacks may ask for products of bfloat16: whether this level has them."""
 
@@ -147,7 +153,9 @@ class _Call:
             start: of what a reset re-initialises each state to, or nothing.
             gates: of the pre-activations, or nothing.
             states_at: all that reaches each state at each step or 0, or nothing.
-            numbers, checkpoints, passed: as `forward` wrote them.
+            numbers: as `forward` wrote them.
+            checkpoints: as `forward` wrote them.
+            passed: as `forward` wrote it.
 
         Raises:
             MemoryError: there is none for what it keeps meanwhile.
