@@ -247,8 +247,6 @@ void bind_recurrence(nb::module_& module) {
   module.attr("cells") = nb::tuple(cells);
   module.attr("cells_digest") = HOLDFAST_CELLS_DIGEST;
   module.attr("has_bfloat16") = active_level().kernels->has_bfloat16;
-  module.attr("has_recompute") = true;
-  module.attr("has_sparse") = true;
   bind_call<float>(module, "Float32Call");
   bind_call<double>(module, "Float64Call");
 }

@@ -30,12 +30,6 @@ cells: tuple[str, ...]
 cells_digest: str
 """What tells their names and equations from others: `holdfast.cells.core.digest_of`."""
 
-has_recompute: bool
-"""Whether calls take `recompute`."""
-
-has_sparse: bool
-"""Whether calls take `sparse`."""
-
 has_bfloat16: bool
 """Whether calls and prepared stacks may ask for products of bfloat16: whether this level has them."""
 

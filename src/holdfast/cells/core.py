@@ -293,7 +293,7 @@ def digest_of(cells: Sequence[PrintedCell]) -> str:
 
 @lru_cache(maxsize=1)
 def _own_digest() -> str:
-    return digest_of(PRINTED)
+    return digest_of(ALL)
 
 
 def reason_against_core(core: Any) -> str | None:

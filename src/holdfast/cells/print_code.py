@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from holdfast.cells.cell import Cell
-from holdfast.cells.core import PRINTED, STAGED, digest_of
+from holdfast.cells.core import ALL, PRINTED, STAGED, digest_of
 from holdfast.cells.cpp import cells_header
 from holdfast.cells.printers import LATEX
 from holdfast.cells.registry import BUILT_IN
@@ -76,7 +76,7 @@ def generated_files() -> dict[str, str]:
     """Each generated file's path below the root of the repository, and its text."""
     return {
         "docs/equations.md": equations(),
-        "csrc/generated/cells.h": cells_header(PRINTED, digest_of(PRINTED)),
+        "csrc/generated/cells.h": cells_header(PRINTED, digest_of(ALL)),
         "csrc/generated/staged_cells.h": staged_header(STAGED),
     }
 

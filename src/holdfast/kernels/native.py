@@ -99,10 +99,6 @@ class NativeBackend:
             return reason
         if dtype not in {torch.bfloat16, *CALLS}:
             return f"holdfast's core computes in float32 and float64, not in {dtype}"
-        if request.by_index and not getattr(_core, "has_sparse", False):
-            return "holdfast's core, as it is built here, takes no indices and no sparse input"
-        if request.recompute and not getattr(_core, "has_recompute", False):
-            return "holdfast's core, as it is built here, keeps every value, which recompute forbids"
         base = request.cell.spec.partition("|")[0]
         return None if base in _BUILT_IN else _reason_against(base)
 

@@ -280,8 +280,8 @@ def test_the_digest_tells_other_equations_names_and_orders_apart() -> None:
 
 
 def test_a_core_of_other_equations_is_told_by_its_digest() -> None:
-    assert reason_against_core(SimpleNamespace(cells_digest=digest_of(PRINTED))) is None
-    for core in (SimpleNamespace(cells_digest=digest_of(PRINTED[::-1])), SimpleNamespace()):
+    assert reason_against_core(SimpleNamespace(cells_digest=digest_of(ALL))) is None
+    for core in (SimpleNamespace(cells_digest=digest_of(ALL[::-1])), SimpleNamespace()):
         assert "install holdfast again" in str(reason_against_core(core))
 
 
