@@ -1,4 +1,4 @@
-// Lets calls use three threads on a machine of fewer processors. Included by one source of a program.
+// Lets calls use four threads on a machine of fewer processors. Included by one source of a program.
 #pragma once
 
 #include "threads.h"
@@ -23,10 +23,10 @@ extern "C" int sched_getaffinity(pid_t thread, std::size_t bytes, cpu_set_t* usa
   return 0;
 }
 
-inline void pretend_three_processors() {
-  holdfast::Team started(3);  // which knows how many there are, and will not spin in the way of others
-  least_processors = 3;
+inline void pretend_four_processors() {
+  holdfast::Team started(4);  // which knows how many there are, and will not spin in the way of others
+  least_processors = 4;
 }
 #else
-inline void pretend_three_processors() {}
+inline void pretend_four_processors() {}
 #endif

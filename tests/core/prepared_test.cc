@@ -11,10 +11,12 @@
 #include "check.h"
 #include "dispatch.h"
 #include "memory.h"
+#include "own_cells.h"
 #include "prepared.h"
 
 #define HOLDFAST_LEVEL named
 #include "generated/cells.h"
+#include "generated/staged_cells.h"
 
 namespace {
 std::size_t taken_from_the_heap = 0;
@@ -34,31 +36,43 @@ using holdfast::Index;
 
 constexpr const char* kNames[] = {
 #define HOLDFAST_NAME(index, cell) #cell,
-    HOLDFAST_CELLS(HOLDFAST_NAME)};
+    HOLDFAST_CELLS(HOLDFAST_NAME) HOLDFAST_STAGED_CELLS(HOLDFAST_NAME) "more_gates", "more_gates_projected"};
+constexpr int kCells = sizeof kNames / sizeof *kNames, kOwn = kCells - 2;
+
+// Whether the cell's h is projected.
+bool projects(int cell) { return std::string(kNames[cell]).find("_projected") != std::string::npos; }
 
 struct Problem {
   int cell;
   Index batch, inputs, hidden;
   int layers;
   bool residual, biases;
+  Index projected = projects(cell) ? hidden / 2 + 1 : 0;
+  bool bfloat16 = false;
+
+  int number(const holdfast::Level& level) const { return cell < kOwn ? cell : more_gates_at(level, cell > kOwn); }
+  Index width() const { return projected ? projected : hidden; }
+  Index state_width(int s) const { return s == 0 ? width() : hidden; }
 };
 
 template <class T>
 class Arrays {
  public:
-  Arrays(const holdfast::Kernels& kernels, const Problem& p) : kernels_(kernels), p_(p), shape_(shape()) {
-    inputs.cell = p.cell;
+  Arrays(const holdfast::Level& level, const Problem& p)
+      : p_(p), shape_(holdfast::printed_cell(*level.kernels, p.number(level)).shape) {
+    inputs.cell = p.number(level);
     inputs.threads = 1;
-    inputs.sizes = {kSteps, p.batch, p.inputs, p.hidden, p.layers, 1, 0};
+    inputs.sizes = {kSteps, p.batch, p.inputs, p.hidden, p.layers, 1, p.projected};
+    inputs.bfloat16 = p.bfloat16;
     inputs.entering_scale = 1;
     inputs.residual = p.residual;
     for (T& scalar : inputs.scalars) scalar = T(0.75);
     x = numbers(kSteps * p.batch * p.inputs);
     inputs.x = {x.data(), p.batch * p.inputs, p.inputs};
-    for (int layer = 0; layer < p.layers; ++layer) add_weights(layer == 0 ? p.inputs : p.hidden);
+    for (int layer = 0; layer < p.layers; ++layer) add_weights(layer == 0 ? p.inputs : p.width());
     inputs.weights = weights_.data();
     for (int s = 0; s < shape_.states; ++s) {
-      initial[s] = numbers(p.layers * p.batch * p.hidden);
+      initial[s] = numbers(p.layers * p.batch * p.state_width(s));
       inputs.state[s] = initial[s].data();
     }
   }
@@ -96,9 +110,11 @@ class Arrays {
     }
     for (Index t = 0; t < kSteps; ++t) {
       const std::size_t from_heap = taken_from_the_heap, in_use = holdfast::in_use();
-      prepared.step(p_.batch, x.data() + t * p_.batch * p_.inputs, state, found.output.data() + t * p_.batch * p_.hidden);
-      // A thread keeps the sums of a residual stack, which the first step makes.
-      if (t > 0 || !p_.residual) CHECK(taken_from_the_heap == from_heap && holdfast::in_use() == in_use);
+      T* out = found.output.data() + t * p_.batch * p_.width();
+      prepared.step(p_.batch, x.data() + t * p_.batch * p_.inputs, state, out);
+      // A thread keeps what the first step makes: the sums of a residual stack, and what stages and rounding need.
+      if (t == 0 && (p_.residual || shape_.staged || p_.bfloat16)) continue;
+      CHECK(taken_from_the_heap == from_heap && holdfast::in_use() == in_use);
     }
     return found;
   }
@@ -108,8 +124,6 @@ class Arrays {
 
  private:
   static constexpr Index kSteps = 4;
-
-  const holdfast::CellShape& shape() const { return holdfast::printed_cell(kernels_, p_.cell).shape; }
 
   std::vector<T> numbers(Index n) {
     std::uniform_real_distribution<double> uniform(-0.5, 0.5);
@@ -127,21 +141,22 @@ class Arrays {
     const Index rows = shape_.gates * p_.hidden;
     holdfast::Weights<T> own{};
     own.input = keep(rows * width);
-    own.recurrent = keep(rows * p_.hidden);
+    own.recurrent = keep(rows * p_.width());
     if (p_.biases) own.bias_ih = keep(rows);
     if (p_.biases) own.bias_hh = keep(rows);
     for (int k = 0; k < shape_.parameters; ++k) own.parameters[k] = keep(p_.hidden);
+    // As large as that of full_gate_recurrence.
+    for (int m = 0; m < shape_.matrices; ++m) own.matrices[m] = keep(9 * p_.hidden * p_.hidden);
     weights_.push_back(own);
   }
 
   Found empty() const {
     Found found;
-    found.output.resize(static_cast<std::size_t>(kSteps * p_.batch * p_.hidden));
+    found.output.resize(static_cast<std::size_t>(kSteps * p_.batch * p_.width()));
     for (int s = 0; s < shape_.states; ++s) found.state[s].resize(initial[s].size());
     return found;
   }
 
-  const holdfast::Kernels& kernels_;
   const Problem p_;
   const holdfast::CellShape& shape_;
   std::mt19937 generator_{1};
@@ -153,37 +168,46 @@ template <class T>
 void check(const holdfast::Level& level, const Problem& p) {
   const holdfast::Kernels& kernels = *level.kernels;
   const int before = failures;
-  Arrays<T> arrays(kernels, p);
+  Arrays<T> arrays(level, p);
   const holdfast::Prepared<T> prepared(kernels, arrays.inputs);
   const auto plain = arrays.whole([&](const auto& in, const auto& out) { holdfast::forward(kernels, in, out); });
   const auto packed = arrays.whole([&](const auto& in, const auto& out) { prepared.run(in, out); });
   CHECK(packed.same(plain, prepared.states()));
   for (int turn = 0; turn < 2; ++turn) CHECK(arrays.steps(prepared).same(plain, prepared.states()));
   if (failures != before) {
-    std::printf("in: %s %s %s B%td I%td H%td L%d residual %d biases %d\n", std::string(level.name).c_str(),
-                kNames[p.cell], sizeof(T) == 4 ? "float" : "double", p.batch, p.inputs, p.hidden, p.layers, p.residual,
-                p.biases);
+    std::printf("in: %s %s %s B%td I%td H%td L%d P%td residual %d biases %d bfloat16 %d\n", std::string(level.name).c_str(),
+                kNames[p.cell], sizeof(T) == 4 ? "float" : "double", p.batch, p.inputs, p.hidden, p.layers,
+                p.projected, p.residual, p.biases, p.bfloat16);
   }
 }
 
 template <class T>
-void check_level(const holdfast::Level& level) {
-  constexpr int kCells = sizeof kNames / sizeof *kNames;
-  for (int cell = 0; cell < kCells; ++cell) check<T>(level, {cell, 3, 5, 19, 2, false, true});
+void check_level(const holdfast::Level& level, bool bfloat16) {
+  const auto check_one = [&](Problem p) {
+    p.bfloat16 = bfloat16;
+    check<T>(level, p);
+  };
+  for (int cell = 0; cell < kCells; ++cell) {
+    for (const Index batch : {1, 3, 8}) check_one({cell, batch, 5, 19, 2, false, true});
+  }
   for (const Index hidden : {1, 3, 16, 17, 33, 64, 65}) {
     for (const Index batch : {0, 1, 2, 5, 6, 7, 13}) {
-      check<T>(level, {static_cast<int>(hidden) % kCells, batch, 7, hidden, 1, false, batch % 2 == 0});
+      check_one({static_cast<int>(hidden + batch) % kCells, batch, 7, hidden, 1, false, batch % 2 == 0});
     }
   }
-  for (const int layers : {2, 3, 5}) check<T>(level, {0, 2, 9, 21, layers, true, true});
+  for (const int layers : {2, 3, 5}) {
+    check_one({0, 2, 9, 21, layers, true, true});
+    check_one({kOwn - 1, 2, 9, 21, layers, true, true});
+  }
 }
 
 }  // namespace
 
 int main() {
   for (const holdfast::Level* level : holdfast::usable_levels()) {
-    check_level<float>(*level);
-    check_level<double>(*level);
+    check_level<float>(*level, false);
+    check_level<double>(*level, false);
+    if (level->kernels->has_bfloat16) check_level<float>(*level, true);
   }
   if (failures == 0) std::printf("prepared stacks: all bits are the same\n");
   return failures != 0;
