@@ -69,15 +69,15 @@ def state_of_a_product(f: Expression, c: Expression, m: Expression) -> Values:
     return named(f=f, m=m, c=c, h=h)
 
 
-def summed(x_g: Expression, r_g: Expression, b_g: Expression, m: Expression) -> Values:
-    """No c; sums of products of sums, and h under another name."""
+def summed(x_g: Expression, r_g: Expression, b_g: Expression, m: Expression, n: Expression) -> Values:
+    """No c; sums of products of sums; m is h by an earlier name, and n is made of h."""
     (x,) = normalise(x_g)
     part = x * m + b_g
     (seen,) = product("weight_one", part)
-    (n,) = normalise(seen + r_g)
-    (more,) = product("weight_one", n)
+    (again,) = normalise(seen + r_g)
+    (more,) = product("weight_one", again)
     h = tanh(more) * x
-    return named(part=part, seen=seen, more=more, m=h, h=h)
+    return named(part=part, seen=seen, more=more, m=h, h=h, n=0.5 * n + 0.3 * h)
 
 
 def averaging(f: Expression, g: Expression, c: Expression, m: Expression) -> Values:
@@ -136,7 +136,7 @@ USERS = (
     ),
     Cell("multiplied", multiplied, ("f", "g"), ("h", "c", "m"), (ONE, TWO)),
     Cell("state_of_a_product", state_of_a_product, ("f",), ("h", "c", "m"), (ONE,)),
-    Cell("summed", summed, ("g",), ("h", "m"), (ONE,), (), ("g",)),
+    Cell("summed", summed, ("g",), ("h", "m", "n"), (ONE,), (), ("g",)),
     Cell("averaging", averaging, ("f", "g"), ("h", "c", "m"), (ONE,)),
     Cell(
         "double",
