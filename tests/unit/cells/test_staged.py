@@ -114,8 +114,7 @@ def expected(case: Case) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     given = {**case.given, **{name: double(number) for name, number in cell.graph.scalars.items()}}
     results = code.step(*(given[name] for name in cell.inputs))
     values = dict(zip(cell.values, results, strict=False))
-    known = {**given, **values}
-    gradients = code.step_backward(*(known[name] for name in cell.gradient_inputs))
+    gradients = code.step_backward(*({**given, **values}[name] for name in cell.gradient_inputs))
     return values, dict(zip(code.gradients, gradients, strict=True))
 
 
