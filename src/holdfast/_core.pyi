@@ -33,6 +33,15 @@ cells_digest: str
 has_bfloat16: bool
 """Whether calls and prepared stacks may ask for products of bfloat16: whether this level has them."""
 
+cell_sources: tuple[str, ...]
+"""The names of the files of csrc/ that a user's own cell is compiled from."""
+
+cell_digest: str
+"""What tells those that this core was built with from others: `holdfast.compiling` computes it too."""
+
+compile_flags: tuple[str, ...]
+"""The flags of the compiler that are those of `level`."""
+
 _Strided = tuple[int, int, int]
 """The address of rows `[T, B, width]`, and how many elements apart steps and rows are."""
 _Draw = tuple[int, int]
@@ -160,6 +169,20 @@ class Float32Call(_Call):
 
 class Float64Call(_Call):
     """All numbers are float64."""
+
+def load_cells(path: str) -> tuple[int, ...]:
+    """Take in the cells of a library that csrc/user_cell.cc was compiled to; it is never unloaded.
+
+    Args:
+        path: where it lies.
+
+    Returns:
+        The places by which calls ask for them, after those of `cells`.
+
+    Raises:
+        ImportError: there is no library that loads.
+        ValueError: it is of no cell, or was compiled for another build or level.
+    """
 
 def empty(shape: Sequence[int], doubles: bool) -> Tensor:
     """A tensor in the core's own memory, with whatever content; the memory is kept when the tensor dies.

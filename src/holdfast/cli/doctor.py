@@ -117,7 +117,21 @@ def _core() -> list[Finding]:
         Finding("levels", "ok", f"this processor runs {', '.join(core.levels)}"),
         *([Finding("not here", "note", f"this processor cannot run {', '.join(idle)}")] if idle else []),
         Finding("processor", "ok", " ".join(core.instruction_sets) or "nothing that a level needs"),
+        _own_cells(),
     ]
+
+
+def _own_cells() -> Finding:
+    from holdfast.compiling.compiler import system_compiler
+    from holdfast.compiling.folder import kept_in
+
+    compiler = system_compiler()
+    if os.environ.get("HOLDFAST_COMPILE") == "0":
+        compiler = "HOLDFAST_COMPILE is 0"
+    if isinstance(compiler, str):
+        value, advice = f"not compiled: {compiler}", "cells of your own run in PyTorch meanwhile, more slowly"
+        return Finding("own cells", "note", value, advice)
+    return Finding("own cells", "ok", f"compiled by {compiler} into {kept_in()}")
 
 
 def _torch() -> list[Finding]:

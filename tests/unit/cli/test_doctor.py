@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -74,6 +75,21 @@ def test_a_core_that_refuses_to_load_is_reported() -> None:
     assert result.returncode == 0, result.stderr
     assert 'HOLDFAST_ISA is "x86-64-v9", which is no level of this build' in result.stdout
     assert "unset HOLDFAST_ISA" in result.stdout
+
+
+def test_it_says_what_compiles_cells_and_where_they_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("holdfast._core", reason="the compiled core is not built")
+    monkeypatch.setenv("CXX", sys.executable)
+    monkeypatch.setenv("HOLDFAST_CACHE", str(tmp_path))
+    finding = found(doctor.report(), "Compiled core")["own cells"]
+    assert (finding.mark, finding.value) == ("ok", f"compiled by {sys.executable} into {tmp_path / 'cells'}")
+    monkeypatch.setenv("CXX", "/none")
+    finding = found(doctor.report(), "Compiled core")["own cells"]
+    assert (finding.mark, finding.value[:40]) == ("note", "not compiled: there is no C++ compiler: ")
+    monkeypatch.setenv("HOLDFAST_COMPILE", "0")
+    assert "HOLDFAST_COMPILE is 0" in found(doctor.report(), "Compiled core")["own cells"].value
 
 
 def test_doctor_needs_only_the_runtime_dependencies() -> None:

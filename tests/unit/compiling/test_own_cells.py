@@ -265,10 +265,8 @@ class TestWhyItIsNot:
         assert not isinstance(load(), str)
 
     def test_a_compiler_that_fails_is_told_and_asked_once(self, compiler: Stand) -> None:
-        compiler.becomes("echo cell.h:3:1: error: what; exit 1")
-        reason = (
-            f"the cell 'compiled_for_tests' is not compiled: {compiler.path} fails: cell.h:3:1: error: what"
-        )
+        compiler.becomes("echo cell.h:3:1: error: z; exit 1")
+        reason = f"the cell 'compiled_for_tests' is not compiled: {compiler.path} fails: cell.h:3:1: error: z"
         with pytest.warns(RuntimeWarning, match=f"^{re.escape(reason)}; slower backends run it$"):
             assert load() == reason
         assert load() == reason
