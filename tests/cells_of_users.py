@@ -69,15 +69,15 @@ def state_of_a_product(f: Expression, c: Expression, m: Expression) -> Values:
     return named(f=f, m=m, c=c, h=h)
 
 
-def summed(x_g: Expression, r_g: Expression, b_g: Expression, m: Expression, n: Expression) -> Values:
-    """No c; sums of products of sums; m is h by an earlier name, and n is made of h."""
+def summed(x_g: Expression, r_g: Expression, b_g: Expression, m: Expression) -> Values:
+    """No c; sums of products of sums, and h under another name."""
     (x,) = normalise(x_g)
     part = x * m + b_g
     (seen,) = product("weight_one", part)
     (again,) = normalise(seen + r_g)
     (more,) = product("weight_one", again)
     h = tanh(more) * x
-    return named(part=part, seen=seen, more=more, m=h, h=h, n=0.5 * n + 0.3 * h)
+    return named(part=part, seen=seen, more=more, m=h, h=h)
 
 
 def averaging(f: Expression, g: Expression, c: Expression, m: Expression) -> Values:
@@ -115,6 +115,13 @@ def badly_called_too(
     )
 
 
+def aliased(f: Expression, g: Expression, m: Expression, n: Expression) -> Values:
+    """h by an earlier name, and another state that is made of h."""
+    f, g = sigmoid(f), tanh(g)
+    h = f * m + (1 - f) * g
+    return named(f=f, g=g, m=h, h=h, n=0.5 * n + 0.5 * h)
+
+
 def only_h(a: Expression) -> Values:
     """The least that a cell can be."""
     return named(h=tanh(a))
@@ -136,7 +143,7 @@ USERS = (
     ),
     Cell("multiplied", multiplied, ("f", "g"), ("h", "c", "m"), (ONE, TWO)),
     Cell("state_of_a_product", state_of_a_product, ("f",), ("h", "c", "m"), (ONE,)),
-    Cell("summed", summed, ("g",), ("h", "m", "n"), (ONE,), (), ("g",)),
+    Cell("summed", summed, ("g",), ("h", "m"), (ONE,), (), ("g",)),
     Cell("averaging", averaging, ("f", "g"), ("h", "c", "m"), (ONE,)),
     Cell(
         "double",
@@ -152,5 +159,6 @@ USERS = (
         ("h", "value", "old"),
         (Parameter("weight", ("z",), "a weight"),),
     ),
+    Cell("aliased", aliased, ("f", "g"), ("h", "m", "n")),
     Cell("only_h", only_h, ("a",), ("h",)),
 )

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from cells_of_users import USERS
 
 from holdfast.cells import Cell, Expression, get, named, sigmoid, tanh
 from holdfast.cells import modifiers as m
@@ -28,6 +29,7 @@ from holdfast.cells.core import (
     printed_variants,
     reason_against_core,
     reason_beyond_limits,
+    variant_for,
 )
 from holdfast.cells.expression import ordered
 from holdfast.cells.registry import BUILT_IN
@@ -242,6 +244,14 @@ def test_what_a_change_hides_has_the_name_of_what_it_changes_in_a_call_without_i
     assert printed.values == ("c_raw", "c", "o", "h_raw", "h")
     assert [printed.value_of(name, OWN) for name in printed.values] == ["c", "c", "o", "h", "h"]
     for seed, cell in enumerate(combinations(OWN, OF_THE_EQUATIONS)):
+        check_step(printed, cell, seed)
+
+
+@pytest.mark.parametrize("own", [cell for cell in USERS if cell.name in {"aliased", "only_h"}], ids=str)
+def test_what_reaches_a_state_by_another_name_is_no_part_of_it(own: Cell) -> None:
+    for seed, cell in enumerate(combinations(own, OF_THE_EQUATIONS)):
+        printed = variant_for(cell, printed_variants(own))
+        assert isinstance(printed, PrintedCell)
         check_step(printed, cell, seed)
 
 
