@@ -34,9 +34,31 @@ nb::tuple usable_levels() {
   return to_tuple(names);
 }
 
+// nanobind has one state for all interpreters of a process: where a second one imports the module, the first one's
+// calls would fail from then on. Python's own refusal is for 3.12 and later, and only some sub-interpreters ask for it.
+int refuse_sub_interpreters(PyObject*) {
+  if (PyInterpreterState_GetID(PyInterpreterState_Get()) == 0) return 0;
+  PyErr_SetString(PyExc_ImportError, "holdfast._core runs in the main interpreter only, not in a sub-interpreter");
+  return -1;
+}
+
 }  // namespace
 
-NB_MODULE(_core, module) {
+extern "C" PyObject* PyInit_holdfast_core();
+
+// The module as nanobind defines it, with the refusal as the first thing that is run.
+extern "C" NB_EXPORT PyObject* PyInit__core() {
+  constexpr int kMost = 16;  // slots; nanobind has four
+  static PyModuleDef_Slot slots[kMost] = {{Py_mod_exec, reinterpret_cast<void*>(refuse_sub_interpreters)}};
+  auto* const definition = reinterpret_cast<PyModuleDef*>(PyInit_holdfast_core());
+  if (definition != nullptr && definition->m_slots != slots) {
+    for (int k = 0; k < kMost - 2 && definition->m_slots[k].slot != 0; ++k) slots[k + 1] = definition->m_slots[k];
+    definition->m_slots = slots;
+  }
+  return reinterpret_cast<PyObject*>(definition);
+}
+
+NB_MODULE(holdfast_core, module) {
   nb::set_leak_warnings(false);  // a program may keep a prepared stack until it exits
   module.attr("version") = HOLDFAST_VERSION;
   module.attr("compiler") = HOLDFAST_COMPILER;
