@@ -8,12 +8,14 @@ equations is that of the built-in cells, and the flags are theirs, hence the sam
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import threading
 import warnings
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from holdfast._version import __version__
@@ -28,7 +30,10 @@ _FLAGS = ("-std=c++17", "-fPIC", "-shared", "-fvisibility=hidden", "-fno-excepti
 _SETTINGS = ("CXX", "PATH", "HOLDFAST_CACHE", "HOLDFAST_COMPILE")
 
 _loaded: dict[str, Variants] = {}
-_refused: dict[str, tuple[tuple[str | None, ...], str]] = {}
+# Why not, under which settings, and until when that holds.
+_refused: dict[str, tuple[str, tuple[str | None, ...], float]] = {}
+# A full disk or a busy machine may pass. A compiler that fails is tried again, but takes little of the time.
+_LEAST_WAIT, _WAITS = 600.0, 20  # seconds, and times what the failure took
 # Two threads would do the same work twice, no more.
 _lock = threading.Lock()
 
@@ -70,16 +75,21 @@ def loaded_variants(core: Any, base: str) -> Variants | str:
         if base in _loaded:
             return _loaded[base]
         settings = tuple(map(os.environ.get, _SETTINGS))
-        if base in _refused and _refused[base][0] == settings:
-            return _refused[base][1]
+        reason, under, until = _refused.get(base, ("", (), 0.0))
+        began = monotonic()
+        if under == settings and began < until:
+            return reason
         try:
             variants = _compiled(core, base)
         except _FailedError as error:
-            _refused[base] = settings, str(error)
-            warnings.warn(f"{error}; slower backends run it", RuntimeWarning, stacklevel=2)
+            now = monotonic()
+            wait = max(_LEAST_WAIT, _WAITS * (now - began))
+            _refused[base] = str(error), settings, now + wait
+            message = f"{error}; slower backends run it, and it is tried again in {wait / 60:.0f} minutes"
+            warnings.warn(message, RuntimeWarning, stacklevel=2)
             return str(error)
         if isinstance(variants, str):
-            _refused[base] = settings, variants
+            _refused[base] = variants, settings, math.inf
         else:
             _loaded[base] = variants
         return variants
@@ -121,7 +131,7 @@ def _places(core: Any, header: str) -> tuple[int, ...] | str:
     """
     sources = _sources(core)
     if sources is None:
-        return "the sources that the core was built from are not there; install holdfast again"
+        return "the sources that the core was built from are missing or were changed; install holdfast again"
     flags = [*_FLAGS, *core.compile_flags]
     name = digest(__version__, core.cell_digest, *flags, header)
     folder, compiler = kept_in(), system_compiler()
@@ -144,7 +154,7 @@ def _sources(core: Any) -> Path | None:
     """Where that lies which cells are compiled from: beside the core, or in a checkout."""
     own = Path(core.__file__).resolve().parent
     for place in (own / "csrc", own.parents[1] / "csrc"):
-        files = [place / name for name in getattr(core, "cell_sources", ())]
+        files = [place / name for name in core.cell_sources]
         if files and all(file.is_file() for file in files) and _digest_of(files) == core.cell_digest:
             return place
     return None

@@ -117,6 +117,59 @@ def test_a_folder_that_others_can_write_is_not_used(folder: Path, mode: int, inn
     assert list(folder.iterdir()) == [path]
 
 
+def test_a_folder_that_others_can_move_is_not_used(folder: Path, tmp_path: Path) -> None:
+    stored(folder, "1", "cell")
+    tmp_path.chmod(0o770)
+    assert list(libraries(folder, "cell")) == []
+    with pytest.warns(RuntimeWarning, match=f"{tmp_path} can be written by others"):
+        stored(folder, "2", "cell")
+
+
+def test_a_link_is_followed_once(folder: Path, tmp_path: Path) -> None:
+    """Who turns the link round meanwhile changes nothing."""
+    folder.mkdir(parents=True)
+    link, elsewhere = tmp_path / "link", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    link.symlink_to(folder)
+    path = stored(link, "1", "cell")
+    assert path.parent == folder
+    assert list(libraries(link, "cell")) == [path]
+    with workplace(link) as here:
+        (here / "cell.so").write_text("2")
+        link.unlink()
+        link.symlink_to(elsewhere)
+        assert keep(here / "cell.so", link, "cell") == here / "cell.so"
+        assert here.parent == folder
+    assert list(elsewhere.iterdir()) == []
+    elsewhere.chmod(0o777)
+    assert list(libraries(link, "cell")) == []
+
+
+def test_a_library_that_others_can_write_is_not_found(folder: Path) -> None:
+    before = os.umask(0)
+    try:
+        path = stored(folder, "1", "cell")
+    finally:
+        os.umask(before)
+    assert list(libraries(folder, "cell")) == [path]
+    path.chmod(0o664)
+    assert list(libraries(folder, "cell")) == []
+
+
+def test_a_link_is_no_library(folder: Path, tmp_path: Path) -> None:
+    path = stored(folder, "1", "cell")
+    path.rename(tmp_path / "library")
+    path.symlink_to(tmp_path / "library")
+    assert list(libraries(folder, "cell")) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a library to another user")
+def test_a_library_of_another_user_is_not_found(folder: Path) -> None:
+    """As one may have left it while the folder was open to all."""
+    os.chown(stored(folder, "1", "cell"), 65534, -1)
+    assert list(libraries(folder, "cell")) == []
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives a folder to another user")
 @pytest.mark.parametrize("inner", [True, False])
 def test_a_folder_of_another_user_is_not_used(folder: Path, inner: bool) -> None:

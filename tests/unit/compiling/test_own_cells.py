@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -186,6 +187,26 @@ class TestWhenItIsCompiled:
         assert len(set(process(code).split())) == 1
         assert compiler.runs == 2
 
+    def test_while_a_child_that_was_forked_meanwhile_ends(self, compiler: Stand) -> None:
+        compiler.becomes(f'sleep 0.7; cp "{compiler.library}" cell.so')
+        code = f"""
+            import os, sys, threading, time
+            from tests_of_holdfast import load
+            thread = threading.Thread(target=load)
+            thread.start()
+            while not os.path.exists({str(compiler.log)!r}):
+                time.sleep(0.01)
+            child = os.fork()
+            if child == 0:
+                sys.exit()
+            assert os.waitpid(child, 0)[1] == 0
+            assert thread.is_alive()
+            thread.join()
+            print(load()[0].index)
+        """
+        assert process(code)
+        assert compiler.runs == 1
+
     def test_by_processes_at_once_into_a_folder_that_is_not_there_yet(
         self, compiler: Stand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -267,10 +288,42 @@ class TestWhyItIsNot:
     def test_a_compiler_that_fails_is_told_and_asked_once(self, compiler: Stand) -> None:
         compiler.becomes("echo cell.h:3:1: error: z; exit 1")
         reason = f"the cell 'compiled_for_tests' is not compiled: {compiler.path} fails: cell.h:3:1: error: z"
-        with pytest.warns(RuntimeWarning, match=f"^{re.escape(reason)}; slower backends run it$"):
+        end = "; slower backends run it, and it is tried again in 10 minutes"
+        with pytest.warns(RuntimeWarning, match=f"^{re.escape(reason)}{end}$"):
             assert load() == reason
         assert load() == reason
         assert compiler.runs == 1
+
+    def test_a_failure_that_passes_is_forgotten(
+        self, compiler: Stand, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        compiler.becomes("echo No space left on device; exit 1")
+        with pytest.warns(RuntimeWarning, match="No space left on device"):
+            load()
+        compiler.becomes(f'cp "{compiler.library}" cell.so')
+        monkeypatch.setattr(own_cells, "monotonic", lambda: time.monotonic() + 500)
+        assert "No space left on device" in load()
+        assert compiler.runs == 1
+        monkeypatch.setattr(own_cells, "monotonic", lambda: time.monotonic() + 601)
+        assert not isinstance(load(), str)
+        assert compiler.runs == 2
+
+    def test_what_fails_slowly_is_tried_seldom(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        now = [0.0]
+
+        def fail(*_: object) -> None:
+            now[0] += 600
+            raise own_cells._FailedError("timed out")
+
+        monkeypatch.setattr(own_cells, "monotonic", lambda: now[0])
+        monkeypatch.setattr(own_cells, "_compiled", fail)
+        with pytest.warns(RuntimeWarning, match="tried again in 200 minutes"):
+            load()
+        now[0] += 199 * 60
+        load()
+        now[0] += 2 * 60
+        with pytest.warns(RuntimeWarning, match="tried again in 200 minutes"):
+            load()
 
     def test_a_compiler_that_says_it_went_well(self, compiler: Stand) -> None:
         compiler.becomes("echo no library > cell.so")

@@ -288,7 +288,7 @@ def test_float32_calls_say_nothing_of_it() -> None:
 
 @needs_core
 def test_the_reason_against_it_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    older = SimpleNamespace(level="x86-64-v3", instruction_sets=("avx2", "fma"))
+    older = SimpleNamespace(level="x86-64-v3", instruction_sets=("avx2", "fma"), has_bfloat16=False)
     forced = SimpleNamespace(
         level="x86-64-v4", instruction_sets=("avx512f", "avx512bf16"), has_bfloat16=False
     )
