@@ -68,9 +68,10 @@ def cell(
     other than h as the step before left them, then its parameters. It returns `named(...)` with every value
     that a trace shall show, among them the next states; h is the output. It may use + - * /, whole powers,
     comparisons, and what `holdfast.cells` exports: exp, log, sqrt, sigmoid, tanh, relu, absolute, maximum,
-    minimum, where, and over all units normalise and product. The derivative follows from it. A cell that is
-    defined again under its name, as in a notebook, replaces the one before. A layer with it is saved by
-    pickle as its function is: by its name in its module.
+    minimum, where, and over all units normalise and product. The derivative follows from it. The first call
+    on the CPU compiles it, where there is a C++ compiler: see docs/your_own_cell.md. A cell that is defined
+    again under its name, as in a notebook, replaces the one before. A layer with it is saved by pickle as its
+    function is: by its name in its module.
 
     Args:
         function: the equations, where the decorator is used without brackets.
