@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <cstring>
 #include <vector>
 
 #include "recurrence_problem.h"
@@ -22,14 +24,29 @@ struct NaiveRow {
   std::vector<char> drop_g, keep_c, keep_h, drop_h;
 };
 
+// The bfloat16 that is nearest.
+inline float rounded(float number) {
+  std::uint32_t bits;
+  std::memcpy(&bits, &number, sizeof bits);
+  bits = (bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000;
+  std::memcpy(&number, &bits, sizeof bits);
+  return number;
+}
+
 // R: the type to compute in. One layer and direction.
 template <class R, class T>
 class NaiveCell {
  public:
   using Units = std::vector<R>;
 
-  NaiveCell(const Problem<T>& problem, int place_, Results<R>& results_)
-      : p(problem), c(problem.c), place(place_), width(c.width_of(place / c.directions)), results(results_) {}
+  // If it rounds, products with weight_ih and weight_hh are of bfloat16.
+  NaiveCell(const Problem<T>& problem, int place_, bool rounds_, Results<R>& results_)
+      : p(problem),
+        c(problem.c),
+        place(place_),
+        rounds(rounds_),
+        width(c.width_of(place / c.directions)),
+        results(results_) {}
 
   // `old`, `entering` and the masks of the row are there.
   void forward(const R* x, NaiveRow<R>& row) const {
@@ -115,6 +132,13 @@ class NaiveCell {
     return sum;
   }
 
+  R operand(R number) const { return rounds ? R(rounded(float(number))) : number; }
+
+  R operands_product(R sum, const T* weights, const R* read, Index count) const {
+    for (Index k = 0; k < count; ++k) sum += operand(R(weights[k])) * operand(read[k]);
+    return sum;
+  }
+
   // The gates but for o, of which what it sees of c is missing.
   void activate_with_products(const R* x, NaiveRow<R>& row) const {
     std::vector<Units*> inputs, recurrents;
@@ -124,12 +148,12 @@ class NaiveCell {
         const T *input = p.input[place].data() + of * width, *recurrent = p.recurrent[place].data() + of * c.own_width();
         const R bias = R(p.bias_ih[place][of]) + R(p.bias_hh[place][of]);
         if (c.has(kLayernorm)) {
-          row.input[g].push_back(product(0, input, x, width));
-          row.recurrent[g].push_back(product(0, recurrent, row.entering.data(), c.own_width()));
+          row.input[g].push_back(operands_product(0, input, x, width));
+          row.recurrent[g].push_back(operands_product(0, recurrent, row.entering.data(), c.own_width()));
           row.gate[g].push_back(bias);
         } else {
-          const R of_x = product(bias, input, x, width);
-          row.gate[g].push_back(product(of_x, recurrent, row.entering.data(), c.own_width()));
+          const R of_x = operands_product(bias, input, x, width);
+          row.gate[g].push_back(operands_product(of_x, recurrent, row.entering.data(), c.own_width()));
         }
       }
       inputs.push_back(&row.input[g]), recurrents.push_back(&row.recurrent[g]);
@@ -156,7 +180,7 @@ class NaiveCell {
     if (!c.has(kMoreGates)) return;
     row.gate[kU][u] = sigmoid(row.gate[kU][u]);
     row.gate[kV][u] = std::tanh(row.gate[kV][u]);
-    row.gate[kW][u] = std::tanh(row.gate[kW][u]);
+    row.gate[kW][u] = sigmoid(row.gate[kW][u]);
   }
 
   void renew_c(NaiveRow<R>& row, Index u) const {
@@ -222,7 +246,7 @@ class NaiveCell {
     const R tanh_inner = std::tanh(row.inner[u]);
     d_gate[kO][u] = d_given * tanh_inner;
     d_inner = d_given * row.gate[kO][u] * (1 - tanh_inner * tanh_inner);
-    if (c.has(kMoreGates)) d_gate[kW][u] = d_given * (1 - row.gate[kW][u] * row.gate[kW][u]);
+    if (c.has(kMoreGates)) d_gate[kW][u] = d_given * row.gate[kW][u] * (1 - row.gate[kW][u]);
     if (!c.has(kLayernorm)) return;
     add_to(kParameter + kBiasC, u, d_inner);
     add_to(kParameter + kGammaC, u, d_inner * row.normal_c[u]);
@@ -302,13 +326,17 @@ class NaiveCell {
   }
 
   // One row of the weights.
-  static void back_product(const T* weights, const R* read, R gradient, Index count, R* d_weights, R* d_read) {
-    for (Index k = 0; k < count; ++k) d_weights[k] += gradient * read[k], d_read[k] += gradient * R(weights[k]);
+  void back_product(const T* weights, const R* read, R gradient, Index count, R* d_weights, R* d_read) const {
+    gradient = operand(gradient);
+    for (Index k = 0; k < count; ++k) {
+      d_weights[k] += gradient * operand(read[k]), d_read[k] += gradient * operand(R(weights[k]));
+    }
   }
 
   const Problem<T>& p;
   const Case& c;
   const int place;
+  const bool rounds;
   const Index width;
   Results<R>& results;
 };

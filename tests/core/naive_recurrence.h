@@ -11,10 +11,10 @@
 template <class R, class T>
 class Naive {
  public:
-  explicit Naive(const Problem<T>& problem) : p(problem), c(problem.c) {
+  explicit Naive(const Problem<T>& problem, bool rounds = false) : p(problem), c(problem.c) {
     for (int part = 0; part < kParts; ++part) results.parts[part].assign(size_of(c, part), R(0));
     results.parts[kBias].resize(c.places() * c.gates() * c.hidden);
-    for (int place = 0; place < c.places(); ++place) cells.emplace_back(p, place, results);
+    for (int place = 0; place < c.places(); ++place) cells.emplace_back(p, place, rounds, results);
     rows.resize(c.places() * c.steps * c.batch);
     for (int layer = 0; layer < c.layers; ++layer) {
       read.emplace_back(c.steps * c.batch * c.width_of(layer));

@@ -22,7 +22,7 @@ struct more_gates {
   static constexpr unsigned kBackwardReadsOld = 0b10;
   static constexpr unsigned kBackwardReadsMask = 0;
 
-  static constexpr int kSigmoids[] = {0, 1, 3, 4}, kTanhs[] = {2, 5, 6};
+  static constexpr int kSigmoids[] = {0, 1, 3, 4, 6}, kTanhs[] = {2, 5};
 
   // Leaves what h is before it is projected.
   template <class V>

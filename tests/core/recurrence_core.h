@@ -37,7 +37,7 @@ inline int cell_of(const Case& c, const holdfast::Level& level) {
 template <class T>
 class Core {
  public:
-  Core(const holdfast::Level& level, const Problem<T>& problem, int threads)
+  Core(const holdfast::Level& level, const Problem<T>& problem, int threads, bool bfloat16)
       : kernels_(*level.kernels),
         p(problem),
         c(problem.c),
@@ -50,6 +50,7 @@ class Core {
     fill_with_nan(numbers_, rows * shape_.numbers);
     inputs_.cell = cell_of(c, level);
     inputs_.threads = threads;
+    inputs_.bfloat16 = bfloat16;
     set_inputs();
   }
 

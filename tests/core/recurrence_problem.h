@@ -1,6 +1,7 @@
 // The numbers of a case.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -89,9 +90,11 @@ struct Problem {
   void set_weights() {
     const double scale = 1 / std::sqrt(double(c.hidden));
     const Index rows = c.gates() * c.hidden;
+    // Rows of many terms have small ones, lest all gates be as good as open or closed.
+    const auto matrix = [&](Index width) { return draw(rows * width, 1 / std::sqrt(double(std::max(c.hidden, width)))); };
     for (int place = 0; place < c.places(); ++place) {
-      input.push_back(draw(rows * c.width_of(place / c.directions), scale));
-      recurrent.push_back(draw(rows * c.own_width(), scale));
+      input.push_back(matrix(c.width_of(place / c.directions)));
+      recurrent.push_back(matrix(c.own_width()));
       bias_ih.push_back(draw(rows, c.has(kBiases) ? scale : 0));
       bias_hh.push_back(draw(rows, c.has(kBiases) ? scale : 0));
       gate_matrix.push_back(draw(c.gate_matrix(), scale));
