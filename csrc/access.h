@@ -1,4 +1,5 @@
-// How the printed steps reach their arrays. Included by the sources of a level, and where a user's own cell is compiled.
+// How the printed steps reach their arrays. Included by the sources of a level, and where a user's own cell is
+// compiled.
 #pragma once
 
 #include "activations.h"

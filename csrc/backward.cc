@@ -1,8 +1,8 @@
 // The backward pass of one direction of one layer, as one worker has it.
 //
 // It runs against the order of the forward pass, chunk by chunk of steps. A chunk's gradients of the gates stay in
-// panels while they are hot: they lead to d_x, and to the gradients of the weights. Where values were not kept, a span of
-// steps is run forward again before it is run backward; chunks and spans need not agree.
+// panels while they are hot: they lead to d_x, and to the gradients of the weights. Where values were not kept, a span
+// of steps is run forward again before it is run backward; chunks and spans need not agree.
 #include "forward.h"
 #include "operands.h"
 #include "rows.h"
@@ -105,9 +105,9 @@ class Backward {
   }
 
   void run_stages() {
-    for (Index n = 0; n < rows_.tile_count; ++n) {
-      if (pass_.workers.share_rows && n % pass_.workers.count != worker_) continue;
-      staged_.run(rows_.tiles[n].rows, rows_.tiles[n].count);
+    const Index begin = own_part(rows_.count, 0), end = own_part(rows_.count, 1);
+    for (Index first = begin; first < end; first += kTileRows) {
+      staged_.run(rows_.pointers + first, static_cast<int>(end - first < kTileRows ? end - first : kTileRows));
     }
   }
 
@@ -128,7 +128,9 @@ class Backward {
     return reinterpret_cast<E*>(pass_.gates);
   }
   E* inputs() const {
-    if constexpr (Operands<E>::kRounded) return static_cast<E*>(shape_.split ? pass_.rounded_inputs : pass_.rounded_gates);
+    if constexpr (Operands<E>::kRounded) {
+      return static_cast<E*>(shape_.split ? pass_.rounded_inputs : pass_.rounded_gates);
+    }
     return reinterpret_cast<E*>(pass_.inputs);
   }
 
@@ -279,10 +281,11 @@ class Backward {
     const Sparse<T>& sparse = pass_.sparse;
     const Index hidden = layout_.hidden, units = layout_.units(), blocks = layout_.blocks();
     const Index first = sparse.first ? sparse.first[at] : at, last = sparse.first ? sparse.first[at + 1] : at + 1;
+    const Index first_block = pass_.workers.part(blocks, worker_), last_block = pass_.workers.part(blocks, worker_ + 1);
     for (Index k = first; k < last; ++k) {
       T* table = pass_.weight_gradients.input + sparse.columns[k] * layout_.gates * hidden;
       const Vec<T> factor = broadcast<T>(sparse.factors ? sparse.factors[k] : T{1});
-      for (Index block = pass_.workers.part(blocks, worker_); block < pass_.workers.part(blocks, worker_ + 1); ++block) {
+      for (Index block = first_block; block < last_block; ++block) {
         const T* gates = pass_.inputs + (block * pass_.chunk + slot) * layout_.columns();
         for (int g = 0; g < layout_.gates; ++g) {
           for (Index u = 0; u < units && block * units + u < hidden; u += kLanes<T>) {

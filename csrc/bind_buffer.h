@@ -139,7 +139,8 @@ class Buffer {
   static std::string text_of(const Axis* axes, int count) {
     std::string text = std::string(BufferType<T>::kName) + " of shape [";
     for (const Axis* axis = axes; axis < axes + count; ++axis) {
-      text += (axis == axes ? "" : ", ") + (axis->length < 0 ? std::string(axis->letter) : std::to_string(axis->length));
+      text += axis == axes ? "" : ", ";
+      text += axis->length < 0 ? std::string(axis->letter) : std::to_string(axis->length);
     }
     return text + "]";
   }

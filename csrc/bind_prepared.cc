@@ -90,7 +90,7 @@ constexpr const char* kNextNames[kMostStates] = {"h of the next state",      "c 
 template <class T>
 class BoundPrepared {
  public:
-  // `weights` has for each place W, R, the sum of the biases or None, and the parameters [kParameters * H] or None.
+  // `weights` has for each place W, R, two biases or None, the parameters [kParameters * H] or None, and the matrices.
   BoundPrepared(int cell, const std::array<Index, 5>& sizes, const std::vector<nb::object>& weights,
                 const std::vector<double>& scalars, bool residual, bool bfloat16) {
     Inputs<T> inputs{};
@@ -98,38 +98,15 @@ class BoundPrepared {
     inputs.sizes = {0, 0, sizes[0], sizes[1], static_cast<int>(sizes[2]), static_cast<int>(sizes[3]), sizes[4]};
     inputs.residual = residual;
     inputs.bfloat16 = bfloat16;
-    if (bfloat16 && !kernels_.has_bfloat16) throw std::invalid_argument("this level has no products in bfloat16");
     for (std::size_t k = 0; k < std::min<std::size_t>(scalars.size(), kMostScalars); ++k) {
       inputs.scalars[k] = static_cast<T>(scalars[k]);
     }
-    const CellShape& shape = printed_cell(kernels_, cell).shape;
-    const std::size_t each = kEach + static_cast<std::size_t>(shape.matrices);
-    const Index width = inputs.sizes.width();
-    const std::size_t places = static_cast<std::size_t>(sizes[2] * sizes[3]);
-    if (weights.size() != each * places) throw std::invalid_argument("weights: " + std::to_string(each) + " of each place");
+    check(inputs, weights.size());
     std::vector<Buffer<T>> own(weights.size());
-    std::vector<Weights<T>> found(places);
-    for (std::size_t place = 0; place < places; ++place) {
-      const Index inputs_here = place < static_cast<std::size_t>(sizes[3]) ? sizes[0] : sizes[3] * width;
-      const Index rows = shape.gates * sizes[1];
-      Buffer<T>* next = own.data() + each * place;
-      const auto at = [&](std::size_t k, const char* name, std::initializer_list<Axis> axes) -> const T* {
-        const nb::object& given = weights[each * place + k];
-        if (given.is_none()) return nullptr;
-        next[k].open(given, name);
-        next[k].check(axes, Access::dense);
-        return next[k].data();
-      };
-      Weights<T>& to = found[place];
-      to.input = at(0, "weight_ih", {{"G*H", rows}, {"I", inputs_here}});
-      to.recurrent = at(1, "weight_hh", {{"G*H", rows}, {"width of h", width}});
-      to.bias_ih = at(2, "bias_ih", {{"G*H", rows}});
-      to.bias_hh = at(3, "bias_hh", {{"G*H", rows}});
-      const T* parameters = at(4, "parameters", {{"rows", shape.parameters * sizes[1]}});
-      for (int k = 0; k < shape.parameters; ++k) to.parameters[k] = parameters + k * sizes[1];
-      for (int m = 0; m < shape.matrices; ++m) {
-        to.matrices[m] = at(kEach + static_cast<std::size_t>(m), "matrix", {{"rows"}, {"columns"}});
-      }
+    std::vector<Weights<T>> found(places(inputs));
+    const std::size_t each = weights.size() / found.size();
+    for (std::size_t place = 0; place < found.size(); ++place) {
+      found[place] = weights_of(inputs, place, weights.data() + each * place, own.data() + each * place);
     }
     inputs.weights = found.data();
     prepared_ = std::make_unique<Prepared<T>>(kernels_, inputs);
@@ -221,6 +198,54 @@ class BoundPrepared {
 
  private:
   static constexpr std::size_t kEach = 5;
+
+  static std::size_t places(const Inputs<T>& inputs) {
+    return static_cast<std::size_t>(inputs.sizes.layers) * static_cast<std::size_t>(inputs.sizes.directions);
+  }
+
+  void check(const Inputs<T>& inputs, std::size_t weights) const {
+    const Sizes& sizes = inputs.sizes;
+    if (inputs.bfloat16 && !kernels_.has_bfloat16) {
+      throw std::invalid_argument("this level has no products in bfloat16");
+    }
+    if (sizes.inputs < 0 || sizes.hidden < 1 || sizes.projected < 0 || sizes.layers < 1 || sizes.directions < 1 ||
+        sizes.directions > 2) {
+      throw std::invalid_argument("sizes: I, H, L, D and P that a stack cannot have");
+    }
+    const std::size_t each = kEach + static_cast<std::size_t>(printed_cell(kernels_, inputs.cell).shape.matrices);
+    if (weights != each * places(inputs)) {
+      throw std::invalid_argument("weights: " + std::to_string(each) + " of each place");
+    }
+  }
+
+  // The weights of a place, each of the shape that the sizes ask for.
+  Weights<T> weights_of(const Inputs<T>& inputs, std::size_t place, const nb::object* given, Buffer<T>* own) const {
+    const Sizes& sizes = inputs.sizes;
+    const bool first = place < static_cast<std::size_t>(sizes.directions);
+    ForwardPass<T> pass{};
+    pass.shape = &printed_cell(kernels_, inputs.cell).shape;
+    set_matrices(pass, sizes);
+    const Index rows = pass.shape->gates * sizes.hidden;
+    const auto at = [&](std::size_t k, const char* name, std::initializer_list<Axis> axes) -> const T* {
+      if (given[k].is_none()) return nullptr;
+      own[k].open(given[k], name);
+      own[k].check(axes, Access::dense);
+      return own[k].data();
+    };
+    Weights<T> found{};
+    found.input = at(0, "weight_ih", {{"G*H", rows}, {"I", first ? sizes.inputs : sizes.directions * sizes.width()}});
+    found.recurrent = at(1, "weight_hh", {{"G*H", rows}, {"width of h", sizes.width()}});
+    found.bias_ih = at(2, "bias_ih", {{"G*H", rows}});
+    found.bias_hh = at(3, "bias_hh", {{"G*H", rows}});
+    const T* parameters = at(4, "parameters", {{"rows", pass.shape->parameters * sizes.hidden}});
+    for (int k = 0; k < pass.shape->parameters; ++k) found.parameters[k] = parameters + k * sizes.hidden;
+    for (int m = 0; m < pass.shape->matrices; ++m) {
+      const MatrixLayout& matrix = pass.matrices[m];
+      found.matrices[m] =
+          at(kEach + static_cast<std::size_t>(m), "matrix", {{"rows", matrix.rows}, {"columns", matrix.columns}});
+    }
+    return found;
+  }
 
   static void check_lengths(const Buffer<std::int64_t>& lengths, Index steps) {
     for (Index b = 0; b < lengths.shape(0); ++b) {

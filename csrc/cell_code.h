@@ -25,7 +25,8 @@ struct CellShape {
   const Cut *forward_cuts, *backward_cuts;
   int forward_cut_count, backward_cut_count;
 
-  // Of a row: the gradients that are summed over all rows, [H] each: of parameters, and of biases where those are apart.
+  // Of a row: the gradients that are summed over all rows, [H] each: of parameters, and of biases where those are
+  // apart.
   constexpr int row_gradients() const { return parameters + (split ? gates : 0); }
 };
 
@@ -36,7 +37,7 @@ constexpr bool wide_as_h(const CellShape& shape, const Array& array) {
                                           : array.index == 0;
 }
 
-// One row b at one step t of a fused cell. Pointers are to unit 0.
+// One row b at one step t. Pointers are to unit 0.
 template <class T>
 struct TileRow {
   const T* old[kMostStates];         // each state before the step
@@ -45,7 +46,6 @@ struct TileRow {
   T* carried[kMostStates];           // backward: what reaches each state from later, then from this step
   const T* outside[kMostStates][2];  // backward: what reaches it from outside, or null
   const T* masks[kMostMasks];        // 1 where a mask is true, else 0
-  T* numbers;                        // of a staged cell
   Index place;                       // of its values: t * B + b, t from the first step that is kept
   Index at;                          // of what is given back: t * B + b
   Index order;                       // among all rows of the step

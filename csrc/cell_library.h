@@ -1,5 +1,5 @@
-// What the library of a user's own cell exports, under the name `holdfast_cells`. Plain data: the core reads it before it
-// knows whether the rest fits.
+// What the library of a user's own cell exports, under the name `holdfast_cells`. Plain data: the core reads it before
+// it knows whether the rest fits.
 #pragma once
 
 #include "direction.h"

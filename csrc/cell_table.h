@@ -11,6 +11,8 @@ namespace HOLDFAST_LEVEL {
 
 template <class Cell>
 constexpr CellShape fused_shape() {
+  static_assert(Cell::kGates <= kMostGates && Cell::kStates <= kMostStates && Cell::kValues <= kMostValues);
+  static_assert(Cell::kParameters <= kMostParameters && Cell::kScalars <= kMostScalars && Cell::kMasks <= kMostMasks);
   CellShape shape{};
   shape.gates = Cell::kGates;
   shape.states = Cell::kStates;
@@ -22,7 +24,17 @@ constexpr CellShape fused_shape() {
 }
 
 template <class Cell>
+constexpr int count_outers() {
+  int count = 0;
+  for (int n = 0; n < Cell::kBackwardCutCount; ++n) count += Cell::kBackwardCuts[n].kind == CutKind::kOuter ? 1 : 0;
+  return count;
+}
+
+template <class Cell>
 constexpr CellShape staged_shape() {
+  static_assert(Cell::kMatrices <= kMostMatrices && count_outers<Cell>() <= kMostOuters);
+  static_assert(Cell::kNumbers <= kMostNumbers && Cell::kSums <= kMostSums);
+  static_assert(Cell::kForwardSlots <= kMostSlots && Cell::kBackwardSlots <= kMostSlots);
   CellShape shape = fused_shape<Cell>();
   shape.matrices = Cell::kMatrices;
   shape.staged = true;
@@ -59,4 +71,5 @@ constexpr CellCode<T> staged_code() {
 }  // namespace holdfast
 
 #define HOLDFAST_FUSED_CELL(index, cell) {fused_shape<cell>(), fused_code<cell, float>(), fused_code<cell, double>()},
-#define HOLDFAST_STAGED_CELL(index, cell) {staged_shape<cell>(), staged_code<cell, float>(), staged_code<cell, double>()},
+#define HOLDFAST_STAGED_CELL(index, cell) \
+  {staged_shape<cell>(), staged_code<cell, float>(), staged_code<cell, double>()},

@@ -108,8 +108,8 @@ struct ForwardPass : Pass<T> {
   Index z_rows;                     // B where rows are shared, else most_rows for each worker
 };
 
-// One frame through one direction of one layer: rows of x [B, I] and of states [B, width]. The next h is no other array;
-// the other states may be changed in place.
+// One frame through one direction of one layer: rows of x [B, I] and of states [B, width]. The next h is no other
+// array; the other states may be changed in place.
 template <class T>
 struct Frame {
   Index batch;
@@ -117,7 +117,7 @@ struct Frame {
   const T* old[kMostStates];
   T* next[kMostStates];
   bool backwards;  // from the last block to the first one, which gives the same
-  char* scratch;   // of a staged cell: step_scratch bytes
+  char* scratch;   // step_scratch bytes
 };
 
 // The gradient of a cell's own matrix, summed over a chunk as that of the weights is.
@@ -149,7 +149,7 @@ struct BackwardPass : Pass<T> {
   Index chunk;                           // slots
   T* tiles;                              // [blocks, column groups, kMostTileRows, columns], or null
   T* sums;                               // [blocks, columns + row_gradients * units], or null
-  OuterChunk<T> outers[kMostMatrices];   // in the order of the backward cuts; null after the last one
+  OuterChunk<T> outers[kMostOuters];    // in the order of the backward cuts; null after the last one
   WeightGradients<T> weight_gradients;
   T* gate_values[kMostGates];            // [T, B, H] or null
   T* states_at[kMostStates];             // [T, B, width] or null

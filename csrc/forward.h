@@ -1,5 +1,5 @@
-// The forward pass of one direction of one layer, as one worker has it, over some of its steps. Included by the sources of
-// a level only.
+// The forward pass of one direction of one layer, as one worker has it, over some of its steps. Included by the sources
+// of a level only.
 #pragma once
 
 #include "gates.h"
@@ -36,7 +36,8 @@ class Forward {
       shape_.staged ? run_stages() : run_blocks();
       if (pass_.workers.share_rows) pass_.workers.wait();
       const Index next = n + 1;
-      if (pass_.checkpoints[0] && next % pass_.every == 0 && next < pass_.schedule.steps) keep_states(next / pass_.every);
+      const bool begins_span = pass_.checkpoints[0] && next % pass_.every == 0 && next < pass_.schedule.steps;
+      if (begins_span) keep_states(next / pass_.every);
     }
   }
 
@@ -51,6 +52,12 @@ class Forward {
   }
 
  private:
+  // Where a worker's own part of n equal things begins or ends: where the rows are shared, these are not.
+  Index own_part(Index n, int end) const {
+    if (!pass_.workers.share_rows) return end ? n : 0;
+    return pass_.workers.part(n, worker_ + end);
+  }
+
   // Where the rows write.
   void find_places(Index t, Index kept_from) {
     for (Index n = 0; n < rows_.count; ++n) {
@@ -74,11 +81,11 @@ class Forward {
   void run_stages() {
     for (Index block = share_.first_block; block < share_.last_block; ++block) gates_.multiply_apart(rows_, block);
     if (pass_.workers.share_rows) pass_.workers.wait();
-    for (Index n = 0, first = 0; n < rows_.tile_count; first += rows_.tiles[n++].count) {
-      const Tile<T>& tile = rows_.tiles[n];
-      if (pass_.workers.share_rows && n % pass_.workers.count != worker_) continue;
-      for (int r = 0; r < tile.count; ++r) products_[r] = gates_.products(first + r);
-      staged_.run(tile.rows, tile.count, products_);
+    const Index begin = own_part(rows_.count, 0), end = own_part(rows_.count, 1);
+    for (Index first = begin; first < end; first += kTileRows) {
+      const int count = static_cast<int>(end - first < kTileRows ? end - first : kTileRows);
+      for (int r = 0; r < count; ++r) products_[r] = gates_.products(first + r);
+      staged_.run(rows_.pointers + first, count, products_);
     }
   }
 
@@ -87,9 +94,7 @@ class Forward {
     for (Index n = 0; n < rows_.count; ++n) {
       const TileRow<T>& row = rows_.rows[n];
       for (int s = 0; s < shape_.states; ++s) {
-        const Index width = pass_.state_width(s), end = pass_.workers.part(width, worker_ + 1);
-        const Index first = pass_.workers.share_rows ? pass_.workers.part(width, worker_) : 0;
-        const Index last = pass_.workers.share_rows ? end : width;
+        const Index width = pass_.state_width(s), first = own_part(width, 0), last = own_part(width, 1);
         T* to = pass_.checkpoints[s] + (place * pass_.schedule.batch + row.batch) * width;
         __builtin_memcpy(to + first, row.next[s] + first, static_cast<std::size_t>(last - first) * sizeof(T));
       }

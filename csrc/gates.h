@@ -55,11 +55,14 @@ class Gates {
       const Tile<T>& own = rows.tiles[tile];
       const E *x[2][kMostTileRows], *h[kMostTileRows];
       for (int r = 0; r < own.count; ++r) {
-        if (!pass_.ahead_rows) set_input(t, own.rows[r]->batch, rounded_x_ + (first + r) * x_scratch_, x[0][r], x[1][r]);
+        E* rounded = rounded_x_ + (first + r) * x_scratch_;
+        if (!pass_.ahead_rows) set_input(t, own.rows[r]->batch, rounded, x[0][r], x[1][r]);
         h[r] = entering(rows.entering[first + r], rounded_h_ + (first + r) * h_scratch_);
       }
       Run<E>* runs = runs_ + kMostRuns * tile;
-      for (int part = 0; part < 2; ++part) runs[part] = run_of(x[part], own.count, pass_.ahead_rows ? 0 : part_rows(part));
+      for (int part = 0; part < 2; ++part) {
+        runs[part] = run_of(x[part], own.count, pass_.ahead_rows ? 0 : part_rows(part));
+      }
       runs[2] = run_of(h, own.count, h_rows_);
     }
   }
@@ -72,7 +75,8 @@ class Gates {
     const Index length = x_rows_ + h_rows_ - top;
     const Index parts = rows.tile_count > 1 ? parts_ : 1;
     for (Index part = 0; part < parts; ++part) {
-      const Index from = length / 2 * part / parts * 2, to = part + 1 < parts ? length / 2 * (part + 1) / parts * 2 : length;
+      const Index from = length / 2 * part / parts * 2;
+      const Index to = part + 1 < parts ? length / 2 * (part + 1) / parts * 2 : length;
       for (Index tile = 0, first = 0; tile < rows.tile_count; first += rows.tiles[tile++].count) {
         const Tile<T>& own = rows.tiles[tile];
         T* z = z_ + (parts > 1 ? first * columns : 0);
@@ -107,8 +111,8 @@ class Gates {
       const Tile<T>& own = rows.tiles[tile];
       const T* const* begin = pass_.sparse.columns ? begins_ + first : nullptr;
       const Run<E>* runs = runs_ + kMostRuns * tile;
-      multiply_panel(Product<E>{runs, 2, panel, columns, begin, place(pass_.z_input, block, first), columns, 0}, own.count,
-                     layout_.vectors());
+      multiply_panel(Product<E>{runs, 2, panel, columns, begin, place(pass_.z_input, block, first), columns, 0},
+                     own.count, layout_.vectors());
     }
     panel += x_rows_ * columns;
     for (Index tile = 0, first = 0; tile < rows.tile_count; first += rows.tiles[tile++].count) {
@@ -142,7 +146,8 @@ class Gates {
     if constexpr (Operands<E>::kRounded) {
       first = second = rounded;
       for (int part = 0; part < 2; ++part) {
-        if (pass_.widths[part]) round_row(input(part, t, b), pass_.widths[part], rounded + (part ? pass_.widths[0] : 0));
+        E* to = rounded + (part ? pass_.widths[0] : 0);
+        if (pass_.widths[part]) round_row(input(part, t, b), pass_.widths[part], to);
       }
     } else {
       first = input(0, t, b);

@@ -7,7 +7,7 @@ namespace holdfast {
 
 // The passes through one direction of one layer, as one worker has them. The functions of scratch say how many bytes
 // that worker needs at `Pass::scratch`. `pack` fills what a pass is to pack; `step` runs one frame from packed weights,
-// on the caller's thread, without memory other than the stack and, for a staged cell, `step_scratch` bytes.
+// on the caller's thread, without memory other than the stack and `step_scratch` bytes.
 template <class T>
 struct DirectionKernels {
   int lanes;  // of a vector

@@ -1,4 +1,5 @@
-// What products multiply: numbers of type T as they are, or rounded to bfloat16. Included by the sources of a level only.
+// What products multiply: numbers of type T as they are, or rounded to bfloat16. Included by the sources of a level
+// only.
 #pragma once
 
 #include "pack.h"

@@ -1,5 +1,5 @@
-// The printed steps of fused cells over the rows of a tile: what is loaded, what is stored. Included by the sources of a
-// level, and where a user's own cell is compiled.
+// The printed steps of fused cells over the rows of a tile: what is loaded, what is stored. Included by the sources of
+// a level, and where a user's own cell is compiled.
 #pragma once
 
 #include "access.h"

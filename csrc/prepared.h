@@ -31,9 +31,10 @@ class Prepared {
   // Multiplications of one row's step.
   Index work() const;
 
-  // One frame of one direction: x [batch, I] to out [batch, W], changing the states [L, batch, its width]. No array overlaps
-  // another. Runs on the calling thread and neither locks nor waits. It takes memory in two cases, on the first call of
-  // a thread with so many rows: with `residual` and more than two layers, and of a staged cell.
+  // One frame of one direction: x [batch, I] to out [batch, W], changing the states [L, batch, its width]. No array
+  // overlaps another. Runs on the calling thread and neither locks nor waits. It takes memory in two cases, on the
+  // first call of a thread with so many rows: with `residual` and more than two layers; and where the cell is staged or
+  // products are in bfloat16.
   void step(Index batch, const T* x, T* const* state, T* out) const;
 
   // Whole sequences. Of `call` it reads the threads, T and B, x, lengths, and the states; as `forward` else.
@@ -49,7 +50,6 @@ class Prepared {
   }
   const CellShape& shape() const { return printed_cell(kernels_, like_.cell).shape; }
   void pack(const Weights<T>& weights, Index inputs);
-  char* step_scratch() const;
 
   const Kernels& kernels_;
   Inputs<T> like_;
@@ -57,6 +57,7 @@ class Prepared {
   std::vector<Weights<T>> weights_;   // of which only the parameters are kept
   std::vector<Packed<T>> packed_;
   std::vector<ForwardPass<T>> passes_;  // [L * D], as `step` needs them
+  std::size_t step_scratch_ = 0;        // bytes of a frame beside the stack
 };
 
 template <class T>
@@ -104,6 +105,9 @@ void Prepared<T>::pack(const Weights<T>& weights, Index inputs) {
   packed_.push_back(packed);
   weights_.push_back(pass.weights);
   passes_.push_back(pass);
+  if (shape().staged || like_.bfloat16) {
+    step_scratch_ = std::max(step_scratch_, static_cast<std::size_t>(own_kernels().step_scratch(pass)));
+  }
 }
 
 template <class T>
@@ -130,9 +134,10 @@ void Prepared<T>::step(Index batch, const T* x, T* const* state, T* out) const {
     if (kept.size() < static_cast<std::size_t>(size)) kept.resize(static_cast<std::size_t>(size));
     sum = kept.data();
   }
-  char* scratch = shape().staged || like_.bfloat16 ? step_scratch() : nullptr;
+  static thread_local std::vector<char> scratch;
+  if (scratch.size() < step_scratch_) scratch.resize(step_scratch_);
   for (int layer = 0; layer < like_.sizes.layers; ++layer) {
-    Frame<T> frame{batch, x, {}, {}, backwards, scratch};
+    Frame<T> frame{batch, x, {}, {}, backwards, scratch.data()};
     for (int s = 0; s < states(); ++s) {
       frame.old[s] = frame.next[s] = state[s] + layer * batch * (s == 0 ? width : like_.sizes.hidden);
     }
@@ -148,18 +153,6 @@ void Prepared<T>::step(Index batch, const T* x, T* const* state, T* out) const {
       x = h;
     }
   }
-}
-
-// What the stages of a frame need beside the stack, kept for the next frame of this thread.
-template <class T>
-char* Prepared<T>::step_scratch() const {
-  static thread_local std::vector<char> kept;
-  std::size_t most = 0;
-  for (const ForwardPass<T>& pass : passes_) {
-    most = std::max(most, static_cast<std::size_t>(own_kernels().step_scratch(pass)));
-  }
-  if (kept.size() < most) kept.resize(most);
-  return kept.data();
 }
 
 template <class T>

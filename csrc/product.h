@@ -92,8 +92,8 @@ void multiply(const Product<T>& product) {
 }
 
 // Sums over slots of outer products: tile[j, :] += sum over n < count of left[n * left_stride + j] * right[n, :], where
-// right is a panel [count, right_columns], of which `vectors` vectors count, and j < columns. The sum of one call is added
-// to the tile as a whole.
+// right is a panel [count, right_columns], of which `vectors` vectors count, and j < columns. The sum of one call is
+// added to the tile as a whole.
 template <class T>
 struct Outer {
   const T* left;

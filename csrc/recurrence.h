@@ -37,6 +37,7 @@ constexpr int kMostValues = 32;      // with the two parts of each gate, where W
 constexpr int kMostScalars = 8;
 constexpr int kMostMasks = 4;
 constexpr int kMostMatrices = 4;  // besides weight_ih and weight_hh
+constexpr int kMostOuters = 8;    // uses of those matrices
 constexpr int kMostNumbers = 16;  // of a row
 constexpr int kMostSums = 16;     // over a row
 constexpr int kMostSlots = 32;

@@ -1,5 +1,5 @@
-// What both passes of a staged cell share: the rows of a tile with their scratch memory, and the cuts between the stages.
-// Included by the sources of a level only.
+// What both passes of a staged cell share: the rows of a tile with their scratch memory, and the cuts between the
+// stages. Included by the sources of a level only.
 #pragma once
 
 #include "access.h"
@@ -89,8 +89,8 @@ struct StagedTile {
     row.sums[cut.target] /= static_cast<T>(units_of(cut));
   }
 
-  // What the arrays of `cut.in`, side by side, give with the panels of a matrix, `length` rows by `width` columns in all;
-  // the arrays of `cut.out` are parts of the result.
+  // What the arrays of `cut.in`, side by side, give with the panels of a matrix, `length` rows by `width` columns in
+  // all; the arrays of `cut.out` are parts of the result.
   void multiply(const Cut& cut, int place, const T* panels, Index length, Index width) {
     const Index columns = Index{kMostVectors} * kLanes<T>;
     T* out = products + place * kMostTileRows * matrix_columns;

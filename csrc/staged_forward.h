@@ -1,5 +1,5 @@
-// The stages of a staged cell forward, for the rows of a tile whose products are made. Included by the sources of a level
-// only.
+// The stages of a staged cell forward, for the rows of a tile whose products are made. Included by the sources of a
+// level only.
 #pragma once
 
 #include "staged.h"

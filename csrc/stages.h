@@ -1,5 +1,5 @@
-// The printed stages of staged cells over the units of a row. Included by the sources of a level, and where a user's own
-// cell is compiled.
+// The printed stages of staged cells over the units of a row. Included by the sources of a level, and where a user's
+// own cell is compiled.
 #pragma once
 
 #include "access.h"
@@ -17,7 +17,9 @@ struct ForwardAt {
 
   HOLDFAST_INLINE static Index of_gate(int g) { return Index{g} * kGroup<Cell> * kLanes<T>; }
   HOLDFAST_INLINE Vec<T> gate(int g) const { return load(row.z + block * row.block_stride + of_gate(g) + within); }
-  HOLDFAST_INLINE Vec<T> bias(int g) const { return load(row.biases + block * row.block_columns + of_gate(g) + within); }
+  HOLDFAST_INLINE Vec<T> bias(int g) const {
+    return load(row.biases + block * row.block_columns + of_gate(g) + within);
+  }
   HOLDFAST_INLINE Vec<T> old(int s) const { return access.get(row.old[s] + unit); }
   HOLDFAST_INLINE Vec<T> parameter(int p) const { return access.get(row.parameters[p] + unit); }
   HOLDFAST_INLINE Vec<T> scalar(int k) const { return broadcast<T>(row.scalars[k]); }

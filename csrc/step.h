@@ -1,5 +1,5 @@
-// One frame of one row of a fused cell, as in a stream. Included by the sources of a level, and where a user's own cell is
-// compiled.
+// One frame of one row of a fused cell, as in a stream. Included by the sources of a level, and where a user's own cell
+// is compiled.
 #pragma once
 
 #include "pointwise.h"
@@ -54,7 +54,8 @@ void step_row(const ForwardPass<T>& pass, const Frame<T>& frame) {
     multiply_row<T, kFirst>(layout, frame.x, frame.old[0], panel, kColumns, bias, z);
     if constexpr (kVectors > kFirst) {
       constexpr Index kRest = kFirst * kLanes<T>;
-      multiply_row<T, kVectors - kFirst>(layout, frame.x, frame.old[0], panel + kRest, kColumns, bias + kRest, z + kRest);
+      multiply_row<T, kVectors - kFirst>(layout, frame.x, frame.old[0], panel + kRest, kColumns, bias + kRest,
+                                         z + kRest);
     }
     step_block<Cell>(pass, row, z, block);
   }

@@ -19,8 +19,14 @@ struct PlacesUpTo<0, PLACES...> {
 template <int DISTANCE, class V, int... LANE>
 HOLDFAST_INLINE void swap_lanes(V& first, V& second, Places<LANE...>) {
   constexpr int kCount = sizeof...(LANE);
+#if defined(__clang__) || __GNUC__ >= 12
   const V above = __builtin_shufflevector(first, second, ((LANE & DISTANCE) ? kCount + LANE - DISTANCE : LANE)...);
   second = __builtin_shufflevector(first, second, ((LANE & DISTANCE) ? kCount + LANE : LANE + DISTANCE)...);
+#else
+  using Order = decltype(V{} < V{});
+  const V above = __builtin_shuffle(first, second, Order{((LANE & DISTANCE) ? kCount + LANE - DISTANCE : LANE)...});
+  second = __builtin_shuffle(first, second, Order{((LANE & DISTANCE) ? kCount + LANE : LANE + DISTANCE)...});
+#endif
   first = above;
 }
 

@@ -1,6 +1,6 @@
 // The gradients of the weights: outer products of what was read and what reaches what it led to, summed over all slots,
-// chunk by chunk, each tile by one worker, so that the bits do not depend on how many workers there are. Included by the
-// sources of a level only.
+// chunk by chunk, each tile by one worker, so that the bits do not depend on how many workers there are. Included by
+// the sources of a level only.
 #pragma once
 
 #include "operands.h"
@@ -102,7 +102,7 @@ class WeightSums {
       const Index own = pass_.shape->row_gradients() * layout_.units();
       add_columns(pass_.parameters + block * pass_.chunk * own, own, used, sums + columns, first);
     }
-    for (int n = 0; n < kMostMatrices && pass_.outers[n].tiles; ++n) add_matrix(n, used, first);
+    for (int n = 0; n < kMostOuters && pass_.outers[n].tiles; ++n) add_matrix(n, used, first);
   }
 
   void give() const {
@@ -195,13 +195,14 @@ class WeightSums {
 
   // More than one of them may belong to the same matrix.
   void give_matrices() const {
-    for (int n = 0; n < kMostMatrices && pass_.outers[n].tiles; ++n) {
+    for (int n = 0; n < kMostOuters && pass_.outers[n].tiles; ++n) {
       const int target = outer_cut(n).target;
       bool again = false;
       for (int other = 0; other < n; ++other) again = again || outer_cut(other).target == target;
       const Layout& layout = pass_.matrices[target].layout;
       const Index groups = layout.column_groups(layout.inputs), blocks = layout.blocks();
-      for (Index block = pass_.workers.part(blocks, worker_); block < pass_.workers.part(blocks, worker_ + 1); ++block) {
+      const Index end = pass_.workers.part(blocks, worker_ + 1);
+      for (Index block = pass_.workers.part(blocks, worker_); block < end; ++block) {
         const T* tiles = pass_.outers[n].tiles + block * groups * kMostTileRows * layout.columns();
         unpack_tiles(layout, tiles, layout.inputs, block, pass_.weight_gradients.matrices[target], again);
       }

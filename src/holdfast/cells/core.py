@@ -43,6 +43,7 @@ LIMITS: Mapping[str, int] = MappingProxyType(
         "scalars": 8,
         "masks": 4,
         "matrices": 4,
+        "outers": 8,
         "numbers": 16,
         "sums": 16,
         "slots": 32,
@@ -305,7 +306,7 @@ def reason_against_core(core: Any) -> str | None:
 
 def reason_against_bfloat16(core: Any) -> str | None:
     """Why the module `holdfast._core` cannot multiply in bfloat16 in this process; None where it can."""
-    if getattr(core, "has_bfloat16", False):
+    if core.has_bfloat16:
         return None
     lacks = "avx512bf16" not in core.instruction_sets
     why = "this processor lacks" if lacks else f"its level here, {core.level}, lacks"
@@ -363,6 +364,7 @@ def reason_beyond_limits(printed: PrintedCell) -> str | None:
             "numbers": printed.numbers,
             "sums": printed.backward.targets,
             "slots": max(len(program.slots) for program in programs),
+            "outers": sum(cut.kind == "outer" for cut in printed.backward.cuts),
             "arrays": max((len(arrays) for cut in cuts for arrays in (cut.inputs, cut.outputs)), default=0),
         }
         problem = _beyond(printed, counts)
@@ -376,6 +378,7 @@ _MEANINGS: Mapping[str, str] = MappingProxyType(
         "numbers": "means and deviations of what it normalises",
         "sums": "sums over units on the way back",
         "slots": "results to keep between its cut points",
+        "outers": "uses of matrices",
         "arrays": "parts of one normalise or product",
     }
 )

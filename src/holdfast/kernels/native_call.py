@@ -128,9 +128,9 @@ class NativeCall:
             self.plan.scalars,
             self._several("mask", request.masks, (self.steps, self.batch, self.directions * self.width)),
             request.residual,
-            **({"sparse": self._sparse(self.table)} if self.table else {}),
-            **({"recompute": request.spacing} if request.recompute else {}),
-            **({"bfloat16": True} if request.bfloat16 else {}),
+            self._sparse(self.table) if self.table else None,
+            request.spacing if request.recompute else 0,
+            request.bfloat16,
         )
 
     def forward(self, keep: bool) -> Forward:

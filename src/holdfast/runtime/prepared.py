@@ -143,7 +143,7 @@ class Prepared:
         """Run one frame, on this thread.
 
         It never takes a lock. With `out` it allocates nothing, but in the first step of a thread with so many
-        rows through more than two residual layers.
+        rows through more than two residual layers, with a projection, a cell that sums over units, or bfloat16.
 
         Args:
             x: `[B, I]`, or `[I]` for one sequence; dense.
@@ -183,7 +183,8 @@ class Prepared:
             state: what the sequences start from, as the state that this returns; it is not changed. None for
                 `initial_state`.
             lengths: `[B]` integers from 0 to T, as in `holdfast.LSTM`; None where every row has T steps.
-            out: where the output goes, `[T, B, D*H]` (`[T, D*H]`), dense; None for a new array.
+            out: where the output goes, `[T, B, D*H]` (`[T, D*H]`), dense; None for a new array. With a projection
+                P stands for H, here and in the h of states.
             threads: the most that may work on it at once; None for as many as `OMP_NUM_THREADS` says, or
                 else for as many as there are processors.
 
@@ -274,8 +275,7 @@ def _pack(core: Any, stack: Stack, bfloat16: bool) -> Any:
         flat += [None if value is None else np.ascontiguousarray(value) for value in given]
     sizes = (stack.inputs, stack.hidden, stack.layers, stack.directions, stack.projected)
     made = getattr(core, _CLASSES[stack.dtype.name])
-    rounding = {"bfloat16": True} if bfloat16 else {}
-    return made(printed.index, sizes, flat, printed.numbers_of(cell), stack.residual, **rounding)
+    return made(printed.index, sizes, flat, printed.numbers_of(cell), stack.residual, bfloat16)
 
 
 def _as_array(name: str, given: Any) -> Array:
