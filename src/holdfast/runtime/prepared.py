@@ -143,7 +143,7 @@ class Prepared:
         """Run one frame, on this thread.
 
         It never takes a lock. With `out` it allocates nothing, but in the first step of a thread with so many
-        rows through more than two residual layers, with a projection, a cell that sums over units, or bfloat16.
+        rows through more than two residual layers, a projection, a cell that sums over units, or bfloat16.
 
         Args:
             x: `[B, I]`, or `[I]` for one sequence; dense.
@@ -183,8 +183,8 @@ class Prepared:
             state: what the sequences start from, as the state that this returns; it is not changed. None for
                 `initial_state`.
             lengths: `[B]` integers from 0 to T, as in `holdfast.LSTM`; None where every row has T steps.
-            out: where the output goes, `[T, B, D*H]` (`[T, D*H]`), dense; None for a new array. With a projection
-                P stands for H, here and in the h of states.
+            out: where the output goes, `[T, B, D*H]` (`[T, D*H]`), dense; None for a new array. With a
+                projection P stands for H, here and in the h of states.
             threads: the most that may work on it at once; None for as many as `OMP_NUM_THREADS` says, or
                 else for as many as there are processors.
 
