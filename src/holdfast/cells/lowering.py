@@ -168,8 +168,8 @@ class _Lowering:
     def numbers(self, cut: Expression) -> tuple[str, ...]:
         """The mean of what is normalised, and one over its deviation."""
         if cut not in self.results:
+            parts = tuple(map(self, cut.args))  # which come first: they may be normalised themselves
             names = self.new_numbers(sum(node.op == "normalise" for node in self.results))
-            parts = tuple(map(self, cut.args))
             self.results[cut] = names
             self.cuts.append(CutPoint("normalise", self.leaves[names[0]].place, parts, False, names))
         return self.results[cut]

@@ -134,3 +134,10 @@ def test_one_more_is_refused(cell: Cell, count: int, what: str) -> None:
     meant = _MEANINGS.get(what, what)
     expected = f"the cell {cell.name!r} has {count} {meant}; the core has room for {LIMITS[what]}"
     assert own_variants(cell) == expected
+
+
+def test_what_is_normalised_within_another_has_numbers_of_its_own() -> None:
+    variants = own_variants(normalising(3, 1))
+    assert not isinstance(variants, str)
+    for printed in variants:
+        assert [cut.target for cut in printed.forward.cuts if cut.kind == "normalise"] == [0, 2, 4]
