@@ -63,12 +63,12 @@ def libraries(folder: Path, *names: str) -> Iterator[Path]:
 @contextmanager
 def workplace(folder: Path) -> Iterator[Path]:
     """A folder of one's own to compile in, which is removed afterwards; in `folder` if that can be."""
-    place, process = _made_in(folder) or tempfile.mkdtemp(prefix="holdfast-"), os.getpid()
+    # No TemporaryDirectory, which a child that was forked meanwhile would remove as it ends.
+    place = _made_in(folder) or tempfile.mkdtemp(prefix="holdfast-")
     try:
         yield Path(place)
     finally:
-        if os.getpid() == process:  # a child that was forked meanwhile leaves it to its parent
-            shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def keep(library: Path, folder: Path, *names: str) -> Path:

@@ -202,7 +202,7 @@ class TestWhenItIsCompiled:
             assert os.waitpid(child, 0)[1] == 0
             assert thread.is_alive()
             thread.join()
-            print(load()[0].index)
+            print(int(load()[0].index))
         """
         assert process(code)
         assert compiler.runs == 1
