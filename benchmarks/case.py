@@ -70,6 +70,7 @@ class Case:
                 "ratio": timed.median / times[0].median,
                 "gflop_s": 1000 * gflop / timed.median,
                 "detail": work.detail,
+                **({} if work.threads is None else {"threads": work.threads}),
             }
             rows.append(row(self.group, self.name, entry.side, entry.problem, timed, "ms", **more))
         return rows
@@ -86,7 +87,8 @@ def _checked(entry: Entry, references: dict[int, Arrays]) -> Work:
     side, problem = entry
     work = side.build(problem.certain())
     theirs = computed(work)
-    wrong = differences(theirs, references.setdefault(id(problem), theirs)) if theirs else []
+    expected = references.setdefault(id(problem), theirs)
+    wrong = differences(theirs, expected, side.tolerance) if theirs else []
     if wrong:
         raise ValueError("computes something else: " + "; ".join(wrong))
     return side.build(problem) if problem.random else work

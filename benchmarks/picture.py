@@ -13,7 +13,7 @@ import peers
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 from records import Records, threads_of
-from targets import PLAIN_LAYER, shape_of
+from verdicts import PLAIN_LAYER, shape_of
 
 MARKS = {
     PLAIN_LAYER: ("holdfast", "o", "#d1495b", 90),

@@ -22,20 +22,38 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "dropout of h": {"recurrent_dropout": {"h": 0.25}},
 }
 RANDOM = ("zoneout", "dropout of g", "dropout of h")
+# Those with sums over the units, or with products, within a step.
+STAGED: Mapping[str, Mapping[str, Any]] = {
+    "layer norm": {"cell": "layernorm"},
+    "projection": {},
+    "layer norm, projection": {"cell": "layernorm"},
+    "full gate recurrence": {"cell": "full_gate_recurrence"},
+}
+KEYWORDS = {**VARIANTS, **STAGED}
+# Products are of numbers with 8 binary digits, hence 2**-8 off each, and steps add their errors up.
+BFLOAT16_TOLERANCE = 2**-6
+# What weights are drawn around, where it is not 0. With gains of R h around 1 layer norm is chaotic: the last
+# digit of a float32 grows to the whole number within 400 steps, and no two sides could be compared.
+_AROUND = {"gain_ih": 1.0, "gain_hh": 0.5, "gain_c": 1.0}
+# Those whose h has H / 2 numbers.
+PROJECTED = ("projection", "layer norm, projection")
 
 
 @dataclass(frozen=True, order=True)
 class Shape:
-    """T steps, B sequences, I inputs, H hidden units, one layer of one or two directions."""
+    """T steps, B sequences, I inputs, H hidden units, layers of one or two directions."""
 
     T: int
     B: int
     I: int  # noqa: E741 - the letters of holdfast.notation
     H: int
     directions: int = 1
+    layers: int = 1
 
     def __str__(self) -> str:
-        return f"{self.T} {self.B} {self.I} {self.H}" + (" both ways" if self.directions == 2 else "")
+        layers = f", {self.layers} layers" if self.layers > 1 else ""
+        both = " both ways" if self.directions == 2 else ""
+        return f"{self.T} {self.B} {self.I} {self.H}{layers}{both}"
 
 
 @dataclass(frozen=True)
@@ -45,12 +63,12 @@ class Problem:
     Attributes:
         work: "forward", "training" (forward, then backward to the input and every weight) or "step" (one
             step from a given state to the next state).
-        variant: a key of `VARIANTS`.
+        variant: a key of `KEYWORDS`.
         random: whether the variant draws its masks, as in training; else it computes as at evaluation, where
             every side must give the same numbers.
         lengths: `[B]` valid steps of each row, or None.
         x: `[T, B, I]`.
-        upstream: `[T, B, D*H]`, the gradient that reaches the output.
+        upstream: `[T, B, D*width]`, the gradient that reaches the output.
         state: h and c `[B, H]` for a step, else None.
         weights: by torch's names, gates in the order i, f, g, o; coupled f, g, o.
     """
@@ -70,6 +88,17 @@ class Problem:
         return self.work == "training"
 
     @property
+    def width(self) -> int:
+        """How many numbers h has."""
+        return _width(self.variant, self.shape.H)
+
+    @property
+    def keywords(self) -> dict[str, Any]:
+        """What holdfast.LSTM is given besides the sizes of a plain layer."""
+        projection = {"proj_size": self.width} if self.variant in PROJECTED else {}
+        return {**KEYWORDS[self.variant], **projection}
+
+    @property
     def bias(self) -> Array:
         """The sum of the two biases of the forward direction."""
         return self.weights["bias_ih_l0"] + self.weights["bias_hh_l0"]
@@ -79,9 +108,8 @@ class Problem:
         """What the matrix products cost: one forward, three with the backward pass; valid steps only."""
         shape = self.shape
         steps = shape.T * shape.B if self.lengths is None else int(self.lengths.sum())
-        gates = 3 if self.variant == "coupled" else 4
-        products = 2 * gates * shape.H * (shape.I + shape.H) * shape.directions
-        return products * steps * (3 if self.training else 1) / 1e9
+        matrices = sum(value.size for value in self.weights.values() if value.ndim == 2)
+        return 2 * matrices * steps * (3 if self.training else 1) / 1e9
 
     def certain(self) -> Problem:
         """The same without random masks."""
@@ -99,15 +127,13 @@ def make(shape: Shape, work: str, variant: str = "plain", shortest: float | None
     def normal(*sizes: int) -> Array:
         return generator.standard_normal(sizes, dtype=np.float32)
 
-    rows = (3 if variant == "coupled" else 4) * shape.H
+    width = _width(variant, shape.H)
     weights = {}
-    for suffix in ("_l0", "_l0_reverse")[: shape.directions]:
-        weights["weight_ih" + suffix] = uniform(rows, shape.I)
-        weights["weight_hh" + suffix] = uniform(rows, shape.H)
-        weights["bias_ih" + suffix] = uniform(rows)
-        weights["bias_hh" + suffix] = uniform(rows)
-        if variant == "peephole":
-            weights["weight_peephole" + suffix] = uniform(3 * shape.H)
+    for layer in range(shape.layers):
+        entering = shape.directions * width if layer else shape.I
+        for suffix in (f"_l{layer}", f"_l{layer}_reverse")[: shape.directions]:
+            for name, sizes in _sizes(variant, entering, shape.H).items():
+                weights[name + suffix] = uniform(*sizes) + _AROUND.get(name, 0.0)
     lengths = None
     if shortest is not None:
         lengths = generator.integers(max(1, int(shortest * shape.T)), shape.T + 1, shape.B)
@@ -119,10 +145,30 @@ def make(shape: Shape, work: str, variant: str = "plain", shortest: float | None
         random=work == "training" and variant in RANDOM,
         lengths=lengths,
         x=normal(shape.T, shape.B, shape.I),
-        upstream=normal(shape.T, shape.B, shape.directions * shape.H),
+        upstream=normal(shape.T, shape.B, shape.directions * width),
         state=(normal(shape.B, shape.H), normal(shape.B, shape.H)) if work == "step" else None,
         weights=weights,
     )
+
+
+def _width(variant: str, hidden: int) -> int:
+    return hidden // 2 if variant in PROJECTED else hidden
+
+
+def _sizes(variant: str, entering: int, hidden: int) -> dict[str, tuple[int, ...]]:
+    """Of each weight of one direction of a layer, by its name without the layer."""
+    rows, width = (3 if variant == "coupled" else 4) * hidden, _width(variant, hidden)
+    sizes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, entering), "weight_hh": (rows, width)}
+    sizes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
+    if variant in PROJECTED:
+        sizes["weight_hr"] = (width, hidden)
+    if variant in ("peephole", "full gate recurrence"):
+        sizes["weight_peephole"] = (3 * hidden,)
+    if variant == "full gate recurrence":
+        sizes["weight_gates"] = (3 * hidden, 3 * hidden)
+    if variant.startswith("layer norm"):
+        sizes |= {"gain_ih": (rows,), "gain_hh": (rows,), "gain_c": (hidden,), "bias_c": (hidden,)}
+    return sizes
 
 
 class Work(NamedTuple):
@@ -135,6 +181,7 @@ class Work(NamedTuple):
         seconds: how long that many calls take, where something nearer than Python can say it.
         detail: what the side chose to do, for the table.
         gflop: what it costs, where that is not what the problem costs.
+        threads: on how many threads it runs, where that is not what the run has.
     """
 
     call: Callable[[], Any]
@@ -142,6 +189,7 @@ class Work(NamedTuple):
     seconds: Callable[[int], float] | None = None
     detail: str = ""
     gflop: float | None = None
+    threads: int | None = None
 
 
 @dataclass(frozen=True)
@@ -154,6 +202,7 @@ class Side:
         build: the work for a problem.
         requires: modules without which it is left out.
         refuses: None, or why it has no part in a problem.
+        tolerance: how far its results may lie from the first side's, of the largest number of each.
     """
 
     name: str
@@ -161,3 +210,4 @@ class Side:
     build: Callable[[Problem], Work]
     requires: tuple[str, ...] = ()
     refuses: Callable[[Problem], str | None] = lambda _problem: None
+    tolerance: float = 1e-4

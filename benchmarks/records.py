@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # What is measured, and what measures it.
 CODE = ("src", "csrc", "CMakeLists.txt", "pyproject.toml", "benchmarks", ":!benchmarks/results", ":!*.md")
 COLUMNS = (
-    *("group", "case", "work", "variant", "T", "B", "I", "H", "directions", "side"),
+    *("group", "case", "work", "variant", "T", "B", "I", "H", "directions", "layers", "side"),
     *("value", "low", "high", "unit", "ratio", "gflop_s", "samples", "detail"),
     *("version", "holdfast", "commit", "threads", "processor", "load", "python", "date"),
 )

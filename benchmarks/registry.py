@@ -6,7 +6,22 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from case import Measured
-from groups import dense, lengths, memory, product, scaling, step, variants, words
+from groups import (
+    bfloat16,
+    dense,
+    extremes,
+    lengths,
+    memory,
+    own_cell,
+    product,
+    ragged,
+    recompute,
+    scaling,
+    staged,
+    step,
+    variants,
+    words,
+)
 
 
 class Measurable(Protocol):
@@ -25,8 +40,14 @@ GROUPS: dict[str, Callable[[str], Iterable[Measurable]]] = {
     "step": step.cases,
     "lengths": lengths.cases,
     "variants": variants.cases,
+    "staged": staged.cases,
+    "own_cell": own_cell.cases,
+    "bfloat16": bfloat16.cases,
     "memory": memory.cases,
+    "recompute": recompute.cases,
     "product": product.cases,
     "scaling": scaling.cases,
     "words": words.cases,
+    "ragged": ragged.cases,
+    "extremes": extremes.cases,
 }

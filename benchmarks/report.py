@@ -7,13 +7,20 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import ours
 import peers
-from records import Records, threads_of
-from targets import shape_of, shares, table, value_of, variant_ratios
+from groups.ragged import ON_ONE, ON_TWO, steps_of
+from problem import Side
+from records import Records, Row, threads_of
+from targets import table
+from targets_plain import shares
+from verdicts import PLAIN_LAYER, compared_variants, shape_of, value_of
 from verify import ROOT
 
 README = ROOT / "benchmarks" / "README.md"
 PICTURE = ROOT / "docs" / "speed.png"
+# Groups of which several cases have the same shape.
+_BY_CASE = {"lengths", "words", "own_cell", "extremes"}
 BEGIN, END = "<!-- written by report.py -->", "<!-- end -->"
 
 
@@ -42,13 +49,16 @@ def report(records: Records) -> Iterator[str]:
         ("lengths", "ms"),
         ("memory", "MB"),
         ("words", "ms"),
+        ("own_cell", "ms"),
+        ("extremes", "ms"),
     ):
         if records.rows(group):
             yield ""
             yield from medians(records, group, unit)
-    for part in (variants, share_of_product):
-        yield ""
-        yield from part(records)
+    for part in (variants, staged, recomputed, in_bfloat16, ragged, share_of_product):
+        lines = list(part(records))
+        if lines:
+            yield from ["", *lines]
 
 
 def machine(records: Records) -> Iterator[str]:
@@ -59,7 +69,11 @@ def machine(records: Records) -> Iterator[str]:
         versions = sorted(
             {f"{row['side']} {row['version']}" for row in own if row["version"] != row["holdfast"]}
         )
-        where = sorted({threads_of(row) for row in own})
+        most: dict[str, Row] = {}  # some sides run on fewer threads than the run has
+        for row in own:
+            other = most.setdefault(row["processor"], row)
+            most[row["processor"]] = max(other, row, key=lambda row: int(row["threads"]))
+        where = sorted(map(threads_of, most.values()))
         commits = sorted({row.get("commit") or "unknown" for row in own})
         parts = [f"Commit {', '.join(commits)}", *where, "float32", max(row["date"] for row in own)]
         yield f"{'; '.join([*parts, ', '.join(versions)])}."
@@ -70,33 +84,80 @@ def medians(records: Records, group: str, unit: str) -> Iterator[str]:
     scale = 1000 if unit == "us" else 1
     columns: dict[str, dict[str, float]] = {}
     for row in [*records.rows(group), *records.failed(group)]:
-        name = row["case"].removeprefix(f"{group} ") if group in {"lengths", "words"} else str(shape_of(row))
+        name = row["case"].removeprefix(f"{group} ") if group in _BY_CASE else str(shape_of(row))
         value = scale * float(row["value"]) if row["value"] else math.inf
         column = columns.setdefault(name, {})
         if row["side"] not in column or row["value"]:
             column[row["side"]] = value
     sides = dict.fromkeys(side for column in columns.values() for side in column)
-    yield f"| {group}, {unit} | {' | '.join(columns)} |"
-    yield "|---|" + "---:|" * len(columns)
+    yield from _head(f"{group}, {unit}", *columns)
     for side in sides:
         yield f"| {side} | {' | '.join(_cell(column, side) for column in columns.values())} |"
 
 
 def variants(records: Records) -> Iterator[str]:
     """Each variant's time, and that of our plain cell and of the loops."""
-    rows = records.rows("variants")
-    sides = [peers.LOOP.name, peers.COMPILED_LOOP.name]
-    if rows:
-        heads = ["training, ms", "ours", "our plain cell", "over plain", *sides, "best loop over ours"]
-        yield f"| {' | '.join(heads)} |"
-        yield "|---|---:|---:|---:|---:|---:|---:|"
-    for case, over_plain, over_loop in variant_ratios(records):
-        own = [row for row in rows if row["case"] == case]
-        plain = next(row for row in own if row["variant"] == "plain")
-        loops = [f"{value_of(own, side):.3g}".replace("inf", "") for side in sides]
-        mine, beside = float(own[0]["value"]), float(plain["value"])
-        cells = [case, f"{mine:.3g}", f"{beside:.3g}", f"{over_plain:.2f}", *loops, f"{over_loop:.1f}"]
-        yield f"| {' | '.join(cells)} |"
+    return _beside_plain(records, "variants", (peers.LOOP, peers.COMPILED_LOOP))
+
+
+def staged(records: Records) -> Iterator[str]:
+    """The same of the cells with sums or products within a step."""
+    sides = (peers.LOOP, peers.COMPILED_STEPS, peers.COMPILED_LOOP, peers.TORCH)
+    return _beside_plain(records, "staged", sides)
+
+
+def _beside_plain(records: Records, group: str, sides: tuple[Side, ...]) -> Iterator[str]:
+    compared = list(compared_variants(records, group))
+    if compared:
+        names = [side.name for side in sides]
+        heads = ["ours", "our plain cell", "over plain", *names, "best of these over ours"]
+        yield from _head("training, ms", *heads)
+    cases = dict(records.cases(group))
+    for case, _, over_plain, best_loop in compared:
+        rows = cases[case]
+        own = [row for row in rows if row["variant"] != "plain"]
+        plain = value_of([row for row in rows if row["variant"] == "plain"], PLAIN_LAYER)
+        mine = [_number(value_of(own, PLAIN_LAYER)), _number(plain), f"{over_plain:.2f}"]
+        others = [_number(value_of(own, side.name)) for side in sides]
+        best = f"{best_loop:.1f}" if math.isfinite(best_loop) else ""
+        yield _line(case, *mine, *others, best)
+
+
+def recomputed(records: Records) -> Iterator[str]:
+    """What `recompute=True` costs and spares."""
+    cases = list(records.cases("recompute"))
+    if cases:
+        yield from _head("long sequences", "all values kept", "recompute=True", "ratio")
+    for case, rows in cases:
+        kept, spared = (value_of(rows, side.name) for side in (ours.LAYER, ours.RECOMPUTED))
+        named = f"{case}, {rows[0]['unit']}"
+        yield _line(named, _number(kept), _number(spared), _ratio(spared, kept))
+
+
+def in_bfloat16(records: Records) -> Iterator[str]:
+    """Float32 and bfloat16, ours and PyTorch's."""
+    cases = list(records.cases("bfloat16"))
+    sides = (ours.LAYER, ours.BFLOAT16, peers.TORCH, peers.BFLOAT16)
+    if cases:
+        yield from _head("ms", *(side.name for side in sides), "ours, faster", "PyTorch's, faster")
+    for case, rows in cases:
+        values = [value_of(rows, side.name) for side in sides]
+        ratios = [_ratio(values[0], values[1]), _ratio(values[2], values[3])]
+        yield _line(case, *map(_number, values), *ratios)
+
+
+def ragged(records: Records) -> Iterator[str]:
+    """Documents: what the second thread gives, and how many valid steps are trained in a second."""
+    cases = list(records.cases("ragged"))
+    if cases:
+        heads = ("1 thread", "2 threads", "second thread", "steps a second", "valid steps of a batch")
+        yield from _head("training, documents, ms", *heads)
+    for case, rows in cases:
+        one, two = (value_of(rows, side) for side in (ON_ONE, ON_TWO))
+        valid, padded = steps_of(rows[0])
+        speed = f"{1000 * valid / min(one, two):,.0f}"
+        share = f"{100 * valid / padded:.0f} %"
+        yield _line(case, _number(one), _number(two), _ratio(one, two), speed, share)
 
 
 def share_of_product(records: Records) -> Iterator[str]:
@@ -106,10 +167,27 @@ def share_of_product(records: Records) -> Iterator[str]:
         for work in ("training", "forward")
     )
     if training:
-        yield "| share of the fastest product | training | forward |"
-        yield "|---|---:|---:|"
+        yield from _head("share of the fastest product", "training", "forward")
     for shape, share in training.items():
         yield f"| {shape} | {share} | {forward.get(shape, '')} |"
+
+
+def _head(first: str, *others: str) -> Iterator[str]:
+    yield _line(first, *others)
+    yield "|---|" + "---:|" * len(others)
+
+
+def _line(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _number(value: float) -> str:
+    """Empty for what was not measured."""
+    return "" if math.isinf(value) else f"{value:.3g}" if value < 100 else f"{value:.0f}"
+
+
+def _ratio(above: float, below: float) -> str:
+    return f"{above / below:.2f}" if math.isfinite(above) and math.isfinite(below) else ""
 
 
 def _cell(column: dict[str, float], side: str) -> str:
@@ -117,7 +195,7 @@ def _cell(column: dict[str, float], side: str) -> str:
         return ""
     if math.isinf(column[side]):
         return "failed"
-    text = f"{column[side]:.3g}" if column[side] < 100 else f"{column[side]:.0f}"
+    text = _number(column[side])
     return f"**{text}**" if column[side] == min(column.values()) else text
 
 

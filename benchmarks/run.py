@@ -18,7 +18,8 @@ from case import Measured
 from records import Records, Row, commit, processor
 from registry import GROUPS, SIZES, Measurable
 from report import publish
-from targets import shape_of, table
+from targets import table
+from verdicts import shape_of
 from verify import ROOT, contract_holds
 
 RESULTS = ROOT / "benchmarks" / "results"

@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 from problem import Arrays, Work
 
-TOLERANCE = 1e-4  # of the largest number of each array
-
 
 def computed(work: Work) -> Arrays:
     """What the work computes, copied; empty where it gives nothing to compare."""
@@ -16,8 +14,11 @@ def computed(work: Work) -> Arrays:
     )
 
 
-def differences(theirs: Arrays, ours: Arrays) -> list[str]:
-    """One line for each array that is missing, has another shape or is further off than allowed."""
+def differences(theirs: Arrays, ours: Arrays, tolerance: float = 1e-4) -> list[str]:
+    """One line for each array that is missing, has another shape or is further off than allowed.
+
+    The tolerance is one of the largest number of each array.
+    """
     found = []
     for name, expected in ours.items():
         given = theirs.get(name)
@@ -26,6 +27,6 @@ def differences(theirs: Arrays, ours: Arrays) -> list[str]:
             continue
         scale = max(float(np.abs(expected).max(initial=0)), 1e-30)
         worst = float(np.abs(given - expected).max(initial=0)) / scale
-        if not worst <= TOLERANCE:
+        if not worst <= tolerance:
             found.append(f"{name}: off by {worst:.1e} of the largest number")
     return found

@@ -1,7 +1,8 @@
 """The peak memory of training, each side in a process of its own.
 
-`python -m groups.memory SIDE T B I H` is that process: it imports, trains a tiny layer, then counts how far
-the resident memory rises above that, at most, while the given one is made and trained three times.
+`python -m groups.memory SIDE CALLS T B I H directions layers` is that process: it imports, trains a tiny
+layer, then counts how far the resident memory rises above that, at most, while the given one is made and
+trained so many times. It prints that rise and the most that the process ever had, in megabytes.
 """
 
 from __future__ import annotations
@@ -10,15 +11,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 import ours
 import peers
 import torch
 from case import Measured
-from problem import Shape, make
+from problem import Shape, Side, make
 from records import failed_row, row
 from timing import Times
 
@@ -36,83 +38,95 @@ SHAPES = {
     ),
 }
 RUNS = {"tiny": 1, "quick": 3, "full": 5}
-SIDES = {side.name: side for side in (ours.LAYER, peers.TORCH)}
+SIDES = {side.name: side for side in (ours.LAYER, ours.RECOMPUTED, peers.TORCH)}
 FOLDER = Path(__file__).resolve().parents[1]
+
+
+class Megabytes(NamedTuple):
+    """By how many the resident memory rose, at most, and how many there ever were."""
+
+    rise: float
+    peak: float
 
 
 @dataclass(frozen=True)
 class Memory:
-    """A case whose value is megabytes."""
+    """A case whose value is megabytes.
+
+    Attributes:
+        group, name: of the case.
+        shape: of the layer.
+        sides: who is measured; ratios refer to the first.
+        runs: how many processes each gets.
+        calls: how often each process trains.
+        whole: whether the value is all that the process had, instead of the rise.
+    """
 
     group: str
+    name: str
     shape: Shape
+    sides: tuple[Side, ...]
     runs: int
-
-    @property
-    def name(self) -> str:
-        return f"memory {self.shape}"
+    calls: int = 3
+    whole: bool = False
 
     def measure(self, seconds: float) -> Measured:
         problem = make(self.shape, "training")
         if not Path("/proc/self/status").is_file():
             reason = "only measured where there is /proc"
-            return Measured(
-                [], [failed_row(self.group, self.name, side, problem, reason) for side in SIDES.values()]
-            )
-        found: dict[str, list[float]] = {name: [] for name in SIDES}
+            failed = [failed_row(self.group, self.name, side, problem, reason) for side in self.sides]
+            return Measured([], failed)
+        found: dict[str, list[Megabytes]] = {side.name: [] for side in self.sides}
         for _ in range(self.runs):
-            for name in SIDES:
-                found[name].append(self._in_a_process(name))
-        first = median(next(iter(found.values())))
+            for side in self.sides:
+                found[side.name].append(self._in_a_process(side))
         rows = []
-        for name, values in found.items():
+        for side in self.sides:
+            values = [both.peak if self.whole else both.rise for both in found[side.name]]
             times = Times(median(values), min(values), max(values), len(values))
-            ratio = times.median / first
-            rows.append(row(self.group, self.name, SIDES[name], problem, times, "MB", ratio=ratio))
+            first = float(rows[0]["value"]) if rows else times.median
+            detail = f"rose by {median(both.rise for both in found[side.name]):.0f} MB" if self.whole else ""
+            more = {"ratio": times.median / first, "detail": detail}
+            rows.append(row(self.group, self.name, side, problem, times, "MB", **more))
         return Measured(rows, [])
 
-    def _in_a_process(self, name: str) -> float:
-        shape = self.shape
-        command = [
-            sys.executable,
-            "-m",
-            "groups.memory",
-            name,
-            *map(str, (shape.T, shape.B, shape.I, shape.H)),
-        ]
-        threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
-        environment = os.environ | threads
+    def _in_a_process(self, side: Side) -> Megabytes:
+        sizes = map(str, (self.calls, *astuple(self.shape)))
+        command = [sys.executable, "-m", "groups.memory", side.name, *sizes]
+        environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
         done = subprocess.run(
             command, cwd=FOLDER, env=environment, check=True, stdout=subprocess.PIPE, text=True
         )
-        return float(done.stdout)
+        return Megabytes(*map(float, done.stdout.split()))
 
 
 def cases(size: str) -> Iterator[Memory]:
     for shape in SHAPES[size]:
-        yield Memory("memory", shape, RUNS[size])
+        yield Memory("memory", f"memory {shape}", shape, (ours.LAYER, peers.TORCH), RUNS[size])
 
 
 def _status(field: str) -> float:
     """A line of /proc/self/status, in megabytes."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(field + ":"):
-            return int(line.split()[1]) / 1024
+            return int(line.split()[1]) * 1024 / 1e6
     raise KeyError(field)
 
 
-def rise(name: str, shape: Shape) -> float:
-    """By how many megabytes the resident memory rises, at most."""
+def measured(name: str, calls: int, shape: Shape) -> Megabytes:
+    """Of this process, while the layer is made and trained so often."""
     side = SIDES[name]
     side.build(make(Shape(2, 2, 2, 2), "training")).call()
-    before = _status("VmRSS")
+    before, peak_before = _status("VmRSS"), _status("VmHWM")
     Path("/proc/self/clear_refs").write_text("5")  # the peak is counted anew from here
     work = side.build(make(shape, "training"))
-    for _ in range(3):
+    for _ in range(calls):
         work.call()
-    return _status("VmHWM") - before
+    peak = _status("VmHWM")
+    return Megabytes(peak - before, max(peak, peak_before))
 
 
 if __name__ == "__main__":
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    print(rise(sys.argv[1], Shape(*map(int, sys.argv[2:]))))
+    given_calls, *given_sizes = map(int, sys.argv[2:])
+    print(*measured(sys.argv[1], given_calls, Shape(*given_sizes)))

@@ -6,9 +6,11 @@ from peers import jax_scan, keras_tensorflow, onnx_runtime, open_vino, torch_cel
 
 TORCH = torch_layer.SIDE
 PACKED = torch_layer.PACKED
+BFLOAT16 = torch_layer.BFLOAT16
 CELL = torch_cell.SIDE
 LOOP = torch_loops.LOOP
 COMPILED_LOOP = torch_loops.COMPILED
+COMPILED_STEPS = torch_loops.COMPILED_STEPS
 ONNX_RUNTIME = onnx_runtime.SIDE
 OPENVINO = open_vino.SIDE
 KERAS = keras_tensorflow.SIDE

@@ -6,13 +6,18 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from problem import Arrays, Problem, Side, Work
+from problem import BFLOAT16_TOLERANCE, Arrays, Problem, Side, Work
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 
-def layer_work(problem: Problem, layer: nn.Module, run: Callable[[Tensor], Tensor]) -> Work:
-    """Forward under inference mode, or forward and backward to the input and every parameter."""
+def layer_work(
+    problem: Problem, layer: nn.Module, run: Callable[[Tensor], Tensor], dtype: torch.dtype = torch.float32
+) -> Work:
+    """Forward under inference mode, or forward and backward to the input and every parameter.
+
+    The dtype is that of the output.
+    """
     x = torch.from_numpy(problem.x)
     if not problem.training:
 
@@ -20,9 +25,9 @@ def layer_work(problem: Problem, layer: nn.Module, run: Callable[[Tensor], Tenso
         def forward() -> Tensor:
             return run(x)
 
-        return Work(forward, lambda output: {"output": output.numpy()})
+        return Work(forward, lambda output: {"output": output.float().numpy()})
     x.requires_grad_()
-    upstream = torch.from_numpy(problem.upstream)
+    upstream = torch.from_numpy(problem.upstream).to(dtype)
     inputs = [x, *layer.parameters()]
 
     def train() -> Tensor:
@@ -33,7 +38,7 @@ def layer_work(problem: Problem, layer: nn.Module, run: Callable[[Tensor], Tenso
         return output
 
     def arrays(output: Tensor) -> Arrays:
-        return {"output": output.detach().numpy(), "d_x": gradient(x), **gradients(layer)}
+        return {"output": output.detach().float().numpy(), "d_x": gradient(x), **gradients(layer)}
 
     return Work(train, arrays)
 
@@ -61,7 +66,8 @@ def load(layer: nn.Module, problem: Problem, suffix: str = "_l0") -> nn.Module:
 
 def _layer(problem: Problem) -> nn.LSTM:
     shape = problem.shape
-    layer = nn.LSTM(shape.I, shape.H, bidirectional=shape.directions == 2)
+    projection = problem.keywords.get("proj_size", 0)
+    layer = nn.LSTM(shape.I, shape.H, shape.layers, bidirectional=shape.directions == 2, proj_size=projection)
     load(layer, problem)
     return layer
 
@@ -97,5 +103,22 @@ def packed(problem: Problem) -> Work:
     return layer_work(problem, layer, run)
 
 
-SIDE = Side("torch.nn.LSTM", "torch", dense)
+def in_bfloat16(problem: Problem) -> Work:
+    """Under autocast, as ours."""
+    layer = _layer(problem)
+
+    def run(x: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return layer(x)[0]  # type: ignore[no-any-return]
+
+    return layer_work(problem, layer, run, torch.bfloat16)
+
+
+def _but_plain(problem: Problem) -> str | None:
+    known = problem.variant in ("plain", "projection")
+    return None if known else f"it has no {problem.variant}"
+
+
+SIDE = Side("torch.nn.LSTM", "torch", dense, refuses=_but_plain)
 PACKED = Side("torch.nn.LSTM, packed", "torch", packed)
+BFLOAT16 = Side("torch.nn.LSTM, bfloat16", "torch", in_bfloat16, tolerance=BFLOAT16_TOLERANCE)

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 
 from problem import Problem, Shape, Side
 from records import Records, Row, row
+from targets import TARGETS
 from timing import Times
+from verdicts import Verdict
 
 
 def side(name: str) -> Side:
@@ -21,12 +23,22 @@ def add(
     values: Mapping[str, float],
     unit: str = "ms",
     work: str = "training",
+    variant: str = "plain",
     **more: object,
 ) -> list[Row]:
     """One case: the value of each side."""
+    problem = Problem(shape, work, variant)
     rows = [
-        row(group, case, side(name), Problem(shape, work), Times(value, value, value, 5), unit, **more)
+        row(group, case, side(name), problem, Times(value, value, value, 5), unit, **more)
         for name, value in values.items()
     ]
     records.add(group, rows)
     return rows
+
+
+def verdict(records: Records, beginning: str) -> Verdict:
+    """Of the target whose name begins so."""
+    (target,) = [target for target in TARGETS if target.what.startswith(beginning)]
+    judged = target.judge(records)
+    assert judged is not None
+    return judged

@@ -10,10 +10,20 @@ import peers
 import pytest
 import torch
 from case import Case, Entry
+from groups.own_cell import OWN_CELL
 from peers.torch_loops import LOOPS, DropoutOfG, DropoutOfH, Zoneout
-from problem import VARIANTS, Problem, Shape, Side, Work, make
+from problem import KEYWORDS, Problem, Shape, Side, Work, make
 from same_numbers import computed, differences
 
+import holdfast
+
+OWN_PARAMETERS = {
+    "peephole": "weight_peephole",
+    "layer norm": "gain_ih gain_hh gain_c bias_c",
+    "projection": "weight_hr",
+    "layer norm, projection": "gain_ih gain_hh gain_c bias_c weight_hr",
+    "full gate recurrence": "weight_peephole weight_gates",
+}
 SHAPES = (Shape(6, 3, 5, 7), Shape(1, 1, 4, 4), Shape(3, 1, 1, 9))
 
 
@@ -28,13 +38,14 @@ def test_a_peer_computes_the_same_numbers(side: Side, work: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_the_compiled_loop_computes_the_same_numbers(variant: str) -> None:
-    problem = make(Shape(3, 2, 4, 5), "training", variant)
+@pytest.mark.parametrize("variant", KEYWORDS)
+@pytest.mark.parametrize("side", [peers.COMPILED_LOOP, peers.COMPILED_STEPS], ids=attrgetter("name"))
+def test_the_compiled_loop_computes_the_same_numbers(side: Side, variant: str) -> None:
+    problem = make(Shape(3, 2, 4, 6), "training", variant)
     expected = computed(ours.LAYER.build(problem.certain()))
-    assert not differences(computed(peers.COMPILED_LOOP.build(problem.certain())), expected)
+    assert not differences(computed(side.build(problem.certain())), expected)
     if problem.random:
-        assert differences(computed(peers.COMPILED_LOOP.build(problem)), expected)
+        assert differences(computed(side.build(problem)), expected)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -62,13 +73,67 @@ def _compare(side: Side, work: str, shapes: tuple[Shape, ...]) -> None:
         assert expected.keys() == wanted
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", KEYWORDS)
 def test_the_loop_of_a_variant_computes_the_same_numbers_where_nothing_is_random(variant: str) -> None:
-    problem = make(Shape(6, 3, 5, 7), "training", variant).certain()
+    problem = make(Shape(6, 3, 5, 8), "training", variant).certain()
     expected = computed(ours.LAYER.build(problem))
     assert not differences(computed(peers.LOOP.build(problem)), expected)
-    assert ("d_weight_peephole" in expected) == (variant == "peephole")
-    assert set(LOOPS) == set(VARIANTS)
+    own = {name.removeprefix("d_") for name in expected} - {"output", "x", "weight_ih", "weight_hh", "bias"}
+    assert own == set(OWN_PARAMETERS.get(variant, "").split())
+    assert set(LOOPS) == set(KEYWORDS)
+
+
+@pytest.mark.filterwarnings("ignore:LSTM with projections")
+def test_pytorchs_layer_has_the_projection_and_no_layer_norm() -> None:
+    problem = make(Shape(6, 3, 5, 8), "training", "projection")
+    expected = computed(ours.LAYER.build(problem))
+    assert expected["output"].shape == (6, 3, 4)
+    assert not differences(computed(peers.TORCH.build(problem)), expected)
+    refused = peers.TORCH.refuses(make(Shape(6, 3, 5, 8), "training", "layer norm"))
+    assert refused == "it has no layer norm"
+
+
+@pytest.mark.parametrize("work", ["forward", "training"])
+def test_bfloat16_is_near_and_not_the_same(work: str) -> None:
+    problem = make(Shape(20, 4, 16, 32), work)
+    expected = computed(ours.LAYER.build(problem))
+    for side in (ours.BFLOAT16, peers.BFLOAT16):
+        if side.refuses(problem):
+            pytest.skip(str(side.refuses(problem)))
+        theirs = computed(side.build(problem))
+        assert not differences(theirs, expected, side.tolerance)
+        assert len(differences(theirs, expected)) == len(expected)
+
+
+def test_a_side_is_held_to_its_own_tolerance() -> None:
+    problem = make(Shape(3, 2, 4, 5), "forward")
+    sides = [Side("near", "torch", _wrong, tolerance=tolerance) for tolerance in (2e-3, 5e-4)]
+    case = Case("forward", "some", lambda: [Entry(side, problem) for side in (ours.LAYER, *sides)])
+    measured = case.measure(0.0)
+    assert (len(measured.rows), len(measured.failures)) == (2, 1)
+
+
+def test_a_layer_that_the_core_would_not_run_is_left_out_by_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = "reference: chosen (slow)\nnative: refused: the cell is not compiled: no compiler"
+    monkeypatch.setattr(holdfast, "explain", lambda *_given, **_named: said)
+    problem = make(Shape(3, 2, 4, 5), "forward", "peephole")
+    case = Case("own_cell", "some", lambda: [Entry(side, problem) for side in (ours.LAYER, OWN_CELL)])
+    assert [row["side"] for row in case.measure(0.0).rows] == [ours.LAYER.name]
+    assert (
+        f"{OWN_CELL.name} is left out: the core would not run it: native: refused" in capsys.readouterr().err
+    )
+
+
+def test_a_stack_is_made_with_all_its_layers() -> None:
+    problem = make(Shape(4, 2, 3, 6, directions=2, layers=3), "training")
+    expected = computed(ours.LAYER.build(problem))
+    assert expected["output"].shape == (4, 2, 12)
+    assert expected["d_weight_ih_l2_reverse"].shape == (24, 12)
+    assert not differences(computed(peers.TORCH.build(problem)), expected)
+    assert not differences(computed(ours.RECOMPUTED.build(problem)), expected, 0.0)
+    assert problem.gflop == pytest.approx(3 * 2 * 8 * 2 * 24 * (3 + 6 + 2 * (12 + 6)) / 1e9)
 
 
 def test_zoneout_keeps_old_values_where_its_mask_says_so() -> None:

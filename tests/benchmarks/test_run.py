@@ -12,6 +12,9 @@ import pytest
 import records as records_module
 import run
 from case import Measured
+from groups.own_cell import OWN_CELL
+from groups.ragged import ON_ONE, ON_TWO
+from groups.recompute import SAVED
 from made_up import add, side
 from picture import draw
 from problem import Problem, Shape
@@ -133,6 +136,32 @@ def test_the_report_shows_the_medians(measured: Records) -> None:
     assert "| peephole | 2.2 | 2 | 1.10 | 33 |  | 15.0 |" in text
     assert "| 100 16 64 128 | 75 % |  |" in text
     assert f"Commit {commit() or 'unknown'}; " in text
+
+
+def test_the_report_has_a_table_for_each_further_group(tmp_path: Path) -> None:
+    records, shape, long = Records(tmp_path), Shape(100, 16, 64, 128), Shape(10_000, 1, 64, 128, 2, 3)
+    case, layer, recomputed = f"layer norm {shape}", ours.LAYER.name, ours.RECOMPUTED.name
+    values = {layer: 15, peers.LOOP.name: 60, peers.COMPILED_STEPS.name: 75}
+    add(records, "staged", case, shape, values, variant="layer norm")
+    add(records, "staged", case, shape, {layer: 10})
+    add(records, "recompute", f"{SAVED}, {long}", long, {layer: 200, recomputed: 20}, unit="MB")
+    values = {layer: 18, ours.BFLOAT16.name: 10, peers.TORCH.name: 9, peers.BFLOAT16.name: 6}
+    add(records, "bfloat16", f"training {shape}", shape, values)
+    one, two = ({"threads": threads, "detail": "3000 of 4000 steps are valid"} for threads in (1, 2))
+    add(records, "ragged", "32 rows, sorted", shape, {ON_ONE: 30}, **one)
+    add(records, "ragged", "32 rows, sorted", shape, {ON_TWO: 20}, **two)
+    for work in ("training", "forward"):
+        add(records, "extremes", f"{work} {shape}", shape, {layer: 1, peers.TORCH.name: 2}, work=work)
+        add(records, "own_cell", f"{work} {shape}", shape, {layer: 1, OWN_CELL.name: 1.01}, work=work)
+    text = "\n".join(report(records))
+    assert f"| {case} | 15 | 10 | 1.50 | 60 | 75 |  |  | 4.0 |" in text
+    assert f"| {SAVED}, 10000 1 64 128, 3 layers both ways, MB | 200 | 20 | 0.10 |" in text
+    assert f"| training {shape} | 18 | 10 | 9 | 6 | 1.80 | 1.50 |" in text
+    assert "| 32 rows, sorted | 30 | 20 | 1.50 | 150,000 | 75 % |" in text
+    for group in ("extremes", "own_cell"):
+        assert f"| {group}, ms | training {shape} | forward {shape} |" in text
+    assert text.count("2 threads of ") == 1
+    assert "1 thread of " not in text
 
 
 def test_the_report_names_who_failed(measured: Records) -> None:
