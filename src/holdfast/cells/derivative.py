@@ -163,4 +163,7 @@ def _contributions(node: Expression, upstream: Sequence[Expression], kept: _Kept
         contributions = CUT_RULES[node.op](y, stand_ins, upstream)
     else:
         contributions = RULES[node.op](y, stand_ins, upstream[0])
-    return tuple(None if contribution is None else rewrite(contribution) for contribution in contributions)
+    return tuple(
+        None if contribution is None or argument.op == "constant" else rewrite(contribution)
+        for argument, contribution in zip(node.args, contributions, strict=True)
+    )

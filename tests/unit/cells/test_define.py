@@ -353,3 +353,15 @@ def test_a_long_chain_runs_or_is_refused_with_its_line(depth: int) -> None:
     everything = modifiers.padded(modifiers.reset(modifiers.zoneout(modifiers.clip(found, 1.0), 0.1, 0.1)))
     compile(everything.torch_source(), "<test>", "exec")
     compile(everything.torch_gradient_source(), "<test>", "exec")
+
+
+SCALED = """
+@cell
+def scaled(g, c):
+    c = 0.5 * c + tanh(0.3 * g)
+    return named(c=c, h=tanh(c))
+"""
+
+
+def test_a_number_beside_a_gate_that_has_no_name_needs_no_gradient(my_cells: Any) -> None:
+    assert {"d_z_g", "d_c_prev"} <= set(my_cells(SCALED).scaled.gradients)
