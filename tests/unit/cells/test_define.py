@@ -358,10 +358,11 @@ def test_a_long_chain_runs_or_is_refused_with_its_line(depth: int) -> None:
 SCALED = """
 @cell
 def scaled(g, c):
-    c = 0.5 * c + tanh(0.3 * g)
-    return named(c=c, h=tanh(c))
+    g = tanh(0.3 * g)
+    c = 0.5 * c + g
+    return named(g=g, c=c, h=tanh(c))
 """
 
 
-def test_a_number_beside_a_gate_that_has_no_name_needs_no_gradient(my_cells: Any) -> None:
+def test_a_number_beside_a_gate_needs_no_gradient(my_cells: Any) -> None:
     assert {"d_z_g", "d_c_prev"} <= set(my_cells(SCALED).scaled.gradients)
