@@ -145,7 +145,8 @@ class NaiveCell {
     for (int g = 0; g < c.gates(); ++g) {
       for (Index u = 0; u < c.hidden; ++u) {
         const Index of = g * c.hidden + u;
-        const T *input = p.input[place].data() + of * width, *recurrent = p.recurrent[place].data() + of * c.own_width();
+        const T* input = p.input[place].data() + of * width;
+        const T* recurrent = p.recurrent[place].data() + of * c.own_width();
         const R bias = R(p.bias_ih[place][of]) + R(p.bias_hh[place][of]);
         if (c.has(kLayernorm)) {
           row.input[g].push_back(operands_product(0, input, x, width));

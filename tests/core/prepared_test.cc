@@ -175,9 +175,10 @@ void check(const holdfast::Level& level, const Problem& p) {
   CHECK(packed.same(plain, prepared.states()));
   for (int turn = 0; turn < 2; ++turn) CHECK(arrays.steps(prepared).same(plain, prepared.states()));
   if (failures != before) {
-    std::printf("in: %s %s %s B%td I%td H%td L%d P%td residual %d biases %d bfloat16 %d\n", std::string(level.name).c_str(),
-                kNames[p.cell], sizeof(T) == 4 ? "float" : "double", p.batch, p.inputs, p.hidden, p.layers,
-                p.projected, p.residual, p.biases, p.bfloat16);
+    const std::string text(level.name);
+    std::printf("in: %s %s %s B%td I%td H%td L%d P%td residual %d biases %d bfloat16 %d\n", text.c_str(),
+                kNames[p.cell], sizeof(T) == 4 ? "float" : "double", p.batch, p.inputs, p.hidden, p.layers, p.projected,
+                p.residual, p.biases, p.bfloat16);
   }
 }
 

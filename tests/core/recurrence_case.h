@@ -34,9 +34,9 @@ enum Choice : unsigned {
   kMoreGates = 1 << 20  // more_gates of own_cells.cc, which has no modifiers
 };
 constexpr const char* kChoices[] = {
-    "peephole", "full",      "lengths", "reset", "starts",  "initial", "biases",  "batch_first", "masks",           "shares",
-    "entering", "factors",   "residual", "quiet", "clip",   "indices", "entries", "nothing",     "layernorm", "gate_recurrence",
-    "more_gates"};
+    "peephole", "full",    "lengths",  "reset", "starts", "initial", "biases",
+    "batch_first", "masks", "shares", "entering", "factors", "residual", "quiet",
+    "clip", "indices", "entries", "nothing", "layernorm", "gate_recurrence", "more_gates"};
 
 // How the workers of a call are to split it, as far as the case is about that.
 enum Split { kAnySplit, kOwnRows, kSharedRows };
@@ -49,7 +49,7 @@ struct Case {
   unsigned choices;
   Split split = kAnySplit;
   Index projected = 0;
-  Index recompute = 0;  // every how many steps states are kept in another run; kEveryNumber: 1 to T + 1, in as many runs
+  Index recompute = 0;  // every how many steps states are kept in another run; kEveryNumber: 1 to T + 1, run by run
   int most_threads = 3;
 
   bool has(unsigned choice) const { return choices & choice; }

@@ -1,9 +1,9 @@
-// How far what the core writes may be from the loop of naive_recurrence.h: as twice the loop in its own type is from the
-// loop in a wider one, or 8 units in the last place of the largest number, of its own or for gradients of those of the
-// gates, whose sums they are. The loop's distance is relative to the largest number, and for gradients of gates and of
-// weights it is that of the worst of them: each gate is a sum over the same inputs, each weight one over the same rows,
-// and where it is a few numbers only, the loop may by luck be closer to it than its rounding makes it on average. Where
-// products are of bfloat16, so are those of the loop whose distance counts, and its units in the last place.
+// How far what the core writes may be from the loop of naive_recurrence.h: as twice the loop in its own type is from
+// the loop in a wider one, or 8 units in the last place of the largest number, of its own or for gradients of those of
+// the gates, whose sums they are. The loop's distance is relative to the largest number, and for gradients of gates and
+// of weights it is that of the worst of them: each gate is a sum over the same inputs, each weight one over the same
+// rows, and where it is a few numbers only, the loop may by luck be closer to it than its rounding makes it on average.
+// Where products are of bfloat16, so are those of the loop whose distance counts, and its units in the last place.
 #pragma once
 
 #include <algorithm>

@@ -25,7 +25,9 @@ enum Cells { HOLDFAST_CELLS(HOLDFAST_INDEX) HOLDFAST_STAGED_CELLS(HOLDFAST_INDEX
 
 inline int cell_of(const Case& c, const holdfast::Level& level) {
   if (c.has(kMoreGates)) return more_gates_at(level, c.projected > 0);
-  const auto variant = [&](int plain, int full, int projected) { return c.projected ? projected : c.full() ? full : plain; };
+  const auto variant = [&](int plain, int full, int projected) {
+    return c.projected ? projected : c.full() ? full : plain;
+  };
   if (c.has(kLayernorm)) return variant(k_layernorm, k_layernorm_full, k_layernorm_projected);
   if (c.has(kGateRecurrence)) {
     return variant(k_full_gate_recurrence, k_full_gate_recurrence_full, k_full_gate_recurrence_projected);

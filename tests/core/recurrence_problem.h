@@ -22,7 +22,8 @@ struct Problem {
   std::vector<T> sparse_factors;
   std::vector<T> initial[kMostCaseStates], starts[kMostCaseStates];
   // Of each layer and direction.
-  std::vector<std::vector<T>> input, recurrent, bias_ih, bias_hh, gate_matrix, projection, parameters[kMostCaseParameters];
+  std::vector<std::vector<T>> input, recurrent, bias_ih, bias_hh, gate_matrix, projection;
+  std::vector<std::vector<T>> parameters[kMostCaseParameters];
   std::vector<T> d_output, d_last[kMostCaseStates], d_at[kMostCaseStates];
   std::vector<std::vector<T>> factors;  // [L - 1], of [T, B, D*W] each
   std::uint64_t seed;
@@ -91,7 +92,9 @@ struct Problem {
     const double scale = 1 / std::sqrt(double(c.hidden));
     const Index rows = c.gates() * c.hidden;
     // Rows of many terms have small ones, lest all gates be as good as open or closed.
-    const auto matrix = [&](Index width) { return draw(rows * width, 1 / std::sqrt(double(std::max(c.hidden, width)))); };
+    const auto matrix = [&](Index width) {
+      return draw(rows * width, 1 / std::sqrt(double(std::max(c.hidden, width))));
+    };
     for (int place = 0; place < c.places(); ++place) {
       input.push_back(matrix(c.width_of(place / c.directions)));
       recurrent.push_back(matrix(c.own_width()));
