@@ -70,6 +70,7 @@ class NaiveCell {
     for (Index u = 0; u < c.hidden; ++u) back_to_inner(row, u, d_given[u], d_gate, d_new_c[u]);
     if (c.has(kLayernorm)) unnormalise({&d_new_c}, {&row.normal_c}, row.scale_c);
     for (Index u = 0; u < c.hidden; ++u) back_to_gates(row, u, at, d_state, d_gate, d_new_c[u]);
+    for (Index u = 0; u < c.hidden && c.has(kMoreGates) && c.projected; ++u) d_state[kC][u] += d_given[u];
     if (c.has(kGateRecurrence)) back_to_old_gates(row, d_gate, d_state);
     for (int g = 0; g < c.gates(); ++g) {
       show(kGate + g, at * c.hidden, d_gate[g]);
@@ -205,7 +206,9 @@ class NaiveCell {
     Units projected = row.given;
     if (c.projected) projected.resize(c.projected);
     for (Index k = 0; k < c.projected; ++k) {
-      projected[k] = product(0, p.projection[place].data() + k * c.hidden, row.given.data(), c.hidden);
+      const T* weights = p.projection[place].data() + k * c.hidden;
+      projected[k] = product(0, weights, row.given.data(), c.hidden);
+      if (c.has(kMoreGates)) projected[k] += product(0, weights, row.old[kC].data(), c.hidden);
     }
     for (int s = 0; s < c.states(); ++s) row.state[s].resize(c.state_width(s));
     for (Index u = 0; u < c.own_width(); ++u) {
@@ -236,7 +239,7 @@ class NaiveCell {
       R* d_weights = of_place(kProjection, c.projection()) + k * c.hidden;
       for (Index u = 0; u < c.hidden; ++u) {
         d_given[u] += R(weights[u]) * d_projected[k];
-        d_weights[u] += d_projected[k] * row.given[u];
+        d_weights[u] += d_projected[k] * (row.given[u] + (c.has(kMoreGates) ? row.old[kC][u] : R(0)));
       }
     }
     return d_given;

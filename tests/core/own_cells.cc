@@ -1,5 +1,6 @@
 // A cell of more gates than a register tile has vectors, written by hand and compiled for a level as a user's own cell
-// is: lstm with u v w, where u lets v into c, and w adds to h. Fused, and staged with a projection.
+// is: lstm with u v w, where u lets v into c, and w adds to h. Fused; and staged with a projection, which is that of the
+// old c too, as a product of its own.
 #include "cell_table.h"
 #include "cells_support.h"
 
@@ -68,23 +69,25 @@ struct more_gates_projected : more_gates {
   static constexpr int kMatrices = 1;
   static constexpr int kNumbers = 0;
   static constexpr int kSums = 0;
-  static constexpr int kForwardSlots = 2;
+  static constexpr int kForwardSlots = 3;
   static constexpr int kBackwardSlots = 2;
   static constexpr int kForwardStages = 2;
   static constexpr int kBackwardStages = 2;
   static constexpr unsigned kNarrowValues = 1 << 8;
-  static constexpr unsigned kNarrowForwardSlots = 0b10;
+  static constexpr unsigned kNarrowForwardSlots = 0b110;
   static constexpr unsigned kNarrowBackwardSlots = 0b1;
   static constexpr unsigned kNarrowMasks = 0;
   static constexpr bool kForwardNarrow[] = {false, true};
-  static constexpr int kForwardCutCount = 1;
+  static constexpr int kForwardCutCount = 2;
   static constexpr Cut kForwardCuts[] = {
+      {-1, CutKind::kProduct, 0, 1, {{ArrayKind::kOld, 1}}, 1, {{ArrayKind::kSlot, 2}}},
       {0, CutKind::kProduct, 0, 1, {{ArrayKind::kSlot, 0}}, 1, {{ArrayKind::kSlot, 1}}},
   };
   static constexpr bool kBackwardNarrow[] = {true, false};
-  static constexpr int kBackwardCutCount = 2;
+  static constexpr int kBackwardCutCount = 3;
   static constexpr Cut kBackwardCuts[] = {
       {0, CutKind::kProductBack, 0, 1, {{ArrayKind::kSlot, 0}}, 1, {{ArrayKind::kSlot, 1}}},
+      {0, CutKind::kOuter, 0, 1, {{ArrayKind::kSlot, 0}}, 1, {{ArrayKind::kOld, 1}}},
       {1, CutKind::kOuter, 0, 1, {{ArrayKind::kSlot, 0}}, 1, {{ArrayKind::kSlot, 1}}},
   };
 
@@ -97,7 +100,7 @@ struct more_gates_projected : more_gates {
       for (int k = 0; k < 8; ++k) at.set_value(k, value[k]);
       at.set_slot(0, value[8]);
     }
-    if constexpr (STAGE == 1) at.set_value(8, at.slot(1));
+    if constexpr (STAGE == 1) at.set_value(8, at.slot(1) + at.slot(2));
   }
 
   template <int STAGE, class V, class At>
@@ -111,7 +114,7 @@ struct more_gates_projected : more_gates {
       for (int k = 0; k < 8; ++k) value[k] = at.value(k);
       back(at.slot(1), at.upstream(1), value, at.old(1), d_z, d_c_prev);
       for (int g = 0; g < kGates; ++g) at.set_gate(g, d_z[g]);
-      at.set_old(1, d_c_prev);
+      at.set_old(1, d_c_prev + at.slot(1));
       at.set_slot(1, value[3] * tanh(value[7]) + value[6]);
     }
   }

@@ -158,11 +158,36 @@ void check_generator() {
   CHECK(philox({~0u, ~0u, ~0u, ~0u}, ~0u, ~0u) == Words{0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD});
 }
 
+// Rows of many lengths, the short ones first: each worker gets about as many steps.
+void check_dealing() {
+  const holdfast::Kernels& kernels = *holdfast::usable_levels().back()->kernels;
+  std::vector<std::int64_t> lengths;
+  for (Index b = 0; b < 48; ++b) lengths.push_back(b);
+  for (int threads : {1, 2, 3, 4}) {
+    holdfast::Inputs<float> inputs{};
+    inputs.threads = threads;
+    inputs.sizes = {47, 48, 20, 40, 1, 1, 0};
+    inputs.lengths = lengths.data();
+    const holdfast::Call<float> call(kernels, inputs);
+    CHECK(call.workers.count == threads && !call.workers.share_rows);
+    std::vector<Index> rows(threads), steps(threads);
+    for (Index b = 0; b < 48; ++b) {
+      const std::int32_t owner = call.workers.owners[b];
+      CHECK(call.workers.places[b] == rows[owner]);
+      ++rows[owner], steps[owner] += lengths[b];
+    }
+    CHECK(call.workers.most_rows == *std::max_element(rows.begin(), rows.end()));
+    const auto [least, most] = std::minmax_element(steps.begin(), steps.end());
+    CHECK(*most - *least <= 3);
+  }
+}
+
 }  // namespace
 
 int main() {
   check_generator();
   pretend_four_processors();
+  check_dealing();
   run_all<float, double>(emulated() ? 65 : 200);
   run_all<double, long double>(emulated() ? 3 : 17);
   run_each<float, double>(kMasked);
