@@ -46,9 +46,7 @@ class Core {
         shape_(holdfast::printed_cell(kernels_, cell_of(c, level)).shape),
         reset_(new bool[p.reset.size() + 1]) {
     const Index rows = c.places() * c.steps * c.batch;
-    for (int k = 0; k < shape_.values; ++k) {
-      fill_with_nan(values_[k], rows * (shape_.narrow_values >> k & 1 ? c.own_width() : c.hidden));
-    }
+    for (int k = 0; k < shape_.values; ++k) fill_with_nan(values_[k], rows * value_width(k));
     fill_with_nan(numbers_, rows * shape_.numbers);
     inputs_.cell = cell_of(c, level);
     inputs_.threads = threads;
@@ -61,6 +59,8 @@ class Core {
     check_split();
     fill_results();
     forward(kKeepValues);
+    for (int k = 0; k < shape_.values; ++k) CHECK(is_zero_in_padding(values_[k], value_width(k)));
+    CHECK(is_zero_in_padding(numbers_, shape_.numbers));
     // A pass that keeps nothing gives the same, and so does one that wants no gradients of the weights.
     const Results<T> kept = results;
     fill_results();
@@ -82,6 +82,7 @@ class Core {
     }
     fill_with_nan(passed_, (c.layers - 1) * c.steps * c.batch * c.width());
     forward(kKeepCheckpoints);
+    CHECK(is_zero_in_padding(passed_, c.width()));
     backward(true);
     inputs_.recompute = 0;
     return results;
@@ -99,6 +100,17 @@ class Core {
   static void fill_with_nan(std::vector<T>& numbers, Index size) {
     numbers.reserve(size + (size == 0));
     numbers.assign(size, std::numeric_limits<T>::quiet_NaN());
+  }
+
+  Index value_width(int k) const { return shape_.narrow_values >> k & 1 ? c.own_width() : c.hidden; }
+
+  // Rows [..., T, B, width].
+  bool is_zero_in_padding(const std::vector<T>& numbers, Index width) const {
+    for (Index at = 0; at < Index(numbers.size()); ++at) {
+      const Index row = at / width;
+      if (row / c.batch % c.steps >= p.lengths[row % c.batch] && numbers[at] != 0) return false;
+    }
+    return true;
   }
 
   void fill_results() {
