@@ -145,17 +145,17 @@ class TestWhatItRefuses:
 
     def test_cells_of_others_that_are_not_compiled(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HOLDFAST_COMPILE", "0")
-        monkeypatch.setitem(cells.CELLS, "leaking", cells.get("lstm"))  # what is there goes afterwards
+        monkeypatch.setitem(cells.CELLS, "never_compiled", cells.get("lstm"))  # what is there goes afterwards
 
         @holdfast.cell
-        def leaking(g: Any, c: Any, rate: Any = 0.9) -> Any:
+        def never_compiled(g: Any, c: Any, rate: Any = 0.9) -> Any:
             g = cells.tanh(g)
             c = rate * c + g
             return cells.named(g=g, c=c, h=cells.tanh(c))
 
-        reason = "the cell 'leaking' is not compiled, because HOLDFAST_COMPILE is 0"
-        assert reason_against(holdfast.LSTM(4, 5, cell=leaking), self.x) == reason
-        zoned = holdfast.LSTM(4, 5, cell=leaking, zoneout=0.1)
+        reason = "the cell 'never_compiled' is not compiled, because HOLDFAST_COMPILE is 0"
+        assert reason_against(holdfast.LSTM(4, 5, cell=never_compiled), self.x) == reason
+        zoned = holdfast.LSTM(4, 5, cell=never_compiled, zoneout=0.1)
         assert reason_against(zoned, self.x) == reason
 
     @needs_core
