@@ -134,7 +134,7 @@ def control_c() -> None:
     """At whatever moment of a forward or a backward pass it comes."""
     from holdfast import _core
 
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever started this process may have it ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # maybe it is ignored
     layer, x = layer_and_x(H // 4)
     expected = trained(layer, x)
     gc.collect()
