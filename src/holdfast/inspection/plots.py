@@ -1,32 +1,28 @@
-"""Pictures of a training run and of the gates over a sentence; matplotlib stands behind this file."""
+"""Pictures of a training run and of the gates over a sentence."""
 
 from __future__ import annotations
 
-import io
 import textwrap
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from holdfast.errors import InputError, require
+from holdfast.errors import InputError
+from holdfast.inspection.canvas import GATE_COLOURS, GREY, STATE_COLOURS, TRAIN, VALID, new_figure, png
 from holdfast.inspection.measures import liveliest_units
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
 
-DPI = 120
-TRAIN, VALID, GREY = "#4c72b0", "#c44e52", "#777777"
 WIDTH_INCHES, LOSS_INCHES, PANEL_INCHES, WORDS_INCHES = 10.0, 2.6, 1.15, 1.9
 UNITS = 8
 MOST_TOKENS = 40
 MOST_CHARACTERS = 16
 GATES = {"i": "input gate", "f": "forget gate", "o": "output gate"}
 STATES = {"g": "candidate", "c": "cell state", "h": "hidden state"}
-GATE_COLOURS, STATE_COLOURS = "viridis", "RdBu_r"
 FORWARD, REVERSE = 0, 1
 
 
@@ -84,12 +80,12 @@ def loss_picture(history: Sequence[Epoch]) -> bytes:
         InputError: `history` is empty.
         MissingExtraError: matplotlib is not installed.
     """
-    return _png(loss_figure(history))
+    return png(loss_figure(history))
 
 
 def loss_figure(history: Sequence[Epoch]) -> Figure:
     """The loss curves of a training run, and beside them the validation accuracy and the clipped steps."""
-    figure = _new_figure(8.0, 3.2)
+    figure = new_figure(8.0, 3.2)
     _draw_losses(figure, history)
     return figure
 
@@ -109,7 +105,7 @@ def gates_figure(trace: Trace) -> Figure:
         MissingExtraError: matplotlib is not installed.
     """
     panels = _panels(trace)
-    figure = _new_figure(WIDTH_INCHES, _gates_inches(panels))
+    figure = new_figure(WIDTH_INCHES, _gates_inches(panels))
     _draw_gates(figure, trace, panels)
     return figure
 
@@ -127,7 +123,7 @@ def report_picture(history: Sequence[Epoch], trace: Trace) -> bytes:
     """
     panels = _panels(trace)
     heights = (LOSS_INCHES, _gates_inches(panels))
-    figure = _new_figure(WIDTH_INCHES, sum(heights) + 0.6)
+    figure = new_figure(WIDTH_INCHES, sum(heights) + 0.6)
     above, below = cast("tuple[SubFigure, SubFigure]", figure.subfigures(2, 1, height_ratios=heights))
     _draw_losses(above, history)
     _draw_gates(below, trace, panels)
@@ -136,7 +132,7 @@ def report_picture(history: Sequence[Epoch], trace: Trace) -> bytes:
     figure.suptitle(
         f"{_sentence(trace.tokens)}\npredicted: {verdict}", fontsize=12, fontweight="bold", parse_math=False
     )
-    return _png(figure)
+    return png(figure)
 
 
 def _panels(trace: Trace) -> list[list[tuple[str, int]]]:
@@ -287,20 +283,3 @@ def _draw_losses(figure: Figure | SubFigure, history: Sequence[Epoch]) -> None:
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, fontsize=8)
-
-
-def _new_figure(width_inches: float, height_inches: float) -> Figure:
-    """An empty figure that belongs to no window and no global state."""
-    figure: Figure = require("matplotlib.figure", "train", "drawing a picture").Figure(
-        figsize=(width_inches, height_inches), layout="constrained"
-    )
-    return figure
-
-
-def _png(figure: Figure) -> bytes:
-    picture = io.BytesIO()
-    with warnings.catch_warnings():
-        # A word in a script that the font lacks is drawn as boxes.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        figure.savefig(picture, format="png", dpi=DPI)
-    return picture.getvalue()
