@@ -63,10 +63,13 @@ class Encoder(nn.Module):
             for width in widths
         )
 
-    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Output `[T, B, D*H]` of every step of `x` `[T, B, I]` with `lengths` `[B]`; zeros in padding."""
+    def forward(self, x: Tensor, lengths: Tensor, *, cut: bool = True) -> Tensor:
+        """Output `[T, B, D*H]` of every step of `x` `[T, B, I]` with `lengths` `[B]`; zeros in padding.
+
+        With `cut=False` the gradient passes the borders of windows: to look at it, not to learn from it.
+        """
         for dropout, layer in zip(self.dropouts, self.layers, strict=True):
-            x = self._read(layer, dropout(x), lengths)
+            x = self._read(layer, dropout(x), lengths, cut)
         return x
 
     def trace(self, x: Tensor) -> dict[str, Tensor]:
@@ -88,7 +91,7 @@ class Encoder(nn.Module):
         first = cast(LSTM, self.layers[0])
         return explain(first, torch.zeros(2, 2, first.input_size), lengths=torch.tensor([2, 1]))
 
-    def _read(self, layer: nn.Module, x: Tensor, lengths: Tensor) -> Tensor:
+    def _read(self, layer: nn.Module, x: Tensor, lengths: Tensor, cut: bool) -> Tensor:
         if x.shape[0] <= self.window:
             output, _ = layer(x, lengths=lengths)
             return cast(Tensor, output)
@@ -97,13 +100,13 @@ class Encoder(nn.Module):
             left = (lengths - start).clamp(0, self.window)
             output, state = layer(x[start : start + self.window], state, lengths=left, weights=weights)
             outputs.append(output)
-            state = self._carry(state)
+            state = self._carry(state, cut)
         return torch.cat(outputs)
 
-    def _carry(self, state: Tensor | tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
-        """The state that the next window starts from: forward detached, reverse zero."""
+    def _carry(self, state: Tensor | tuple[Tensor, ...], cut: bool = True) -> Tensor | tuple[Tensor, ...]:
+        """The state that the next window starts from: forward (detached where cut), reverse zero."""
         if isinstance(state, tuple):
-            return tuple(cast(Tensor, self._carry(part)) for part in state)
-        state = state.detach().clone()
+            return tuple(cast(Tensor, self._carry(part, cut)) for part in state)
+        state = (state.detach() if cut else state).clone()
         state[1:] = 0.0
         return state

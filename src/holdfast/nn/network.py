@@ -92,7 +92,13 @@ class TextNetwork(nn.Module):
 
     def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """Logits `[B, K]` of token ids `[T, B]` (int64) with `lengths` `[B]` >= 1."""
-        output = self.encoder(self.embedding(tokens), lengths)
+        return self._decide(self.encoder(self.embedding(tokens), lengths), lengths)
+
+    def scores(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Logits `[B, K]` of token vectors `x` `[T, B, I]`, with the gradient of the whole of each text."""
+        return self._decide(self.encoder(x, lengths, cut=False), lengths)
+
+    def _decide(self, output: Tensor, lengths: Tensor) -> Tensor:
         return self.head(self.dropout(self.pool(output, lengths)))  # type: ignore[no-any-return]
 
     @torch.no_grad()

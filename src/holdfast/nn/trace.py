@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -37,6 +37,29 @@ class Trace(dict[str, Tensor]):
         super().__init__(values)
         self._taps = taps
         self._layout = layout
+        self._parts: tuple[Trace, ...] = ()
+
+    @classmethod
+    def joined(cls, parts: Sequence[Trace]) -> Trace:
+        """One trace of calls that followed each other in time, such as windows of a long sequence.
+
+        Args:
+            parts: their traces, `[L, D, T, B, width]` with time first (see `time_first`).
+        """
+        if len(parts) == 1:
+            return parts[0]
+        whole = cls({name: torch.cat([part[name] for part in parts], 2) for name in parts[0]})
+        whole._parts = tuple(parts)
+        return whole
+
+    def time_first(self) -> Trace:
+        """The same with the axes `[L, D, T, B, width]`, whatever the layout of the call was."""
+        layout = self._layout
+        if layout is None or (layout.batched and not layout.batch_first):
+            return self
+        turn: Callable[[Tensor], Tensor] = _batch_second if layout.batched else _with_batch
+        values = {name: turn(value) for name, value in self.items()}
+        return Trace(values, self._taps, Layout(batched=True, batch_first=False))
 
     def __missing__(self, name: str) -> Tensor:
         raise UnknownValueError(f"the trace has no value {name!r}; it has {', '.join(self) or 'none'}")
@@ -56,6 +79,8 @@ class Trace(dict[str, Tensor]):
             InputError: the call was not made with `return_trace="gradients"`, or under `torch.no_grad`, or no
                 gradient has come yet.
         """
+        if self._parts:
+            return self._joined_gradients()
         if self._taps is None or self._layout is None:
             raise InputError('this trace has no gradients: call the layer with return_trace="gradients"')
         if not any(tap.requires_grad for tap in self._taps.values()):
@@ -76,6 +101,27 @@ class Trace(dict[str, Tensor]):
             for name, tap in self._taps.items()
         }
         return Trace(gradients)
+
+    def _joined_gradients(self) -> Trace:
+        """Those of the parts; zeros of a part that had no share in the loss."""
+        arrived = [any(tap.grad is not None for tap in (part._taps or {}).values()) for part in self._parts]
+        if not any(arrived):
+            return self._parts[0].gradients  # which says why
+        names = self._parts[arrived.index(True)].gradients
+        return Trace.joined(
+            [
+                part.gradients if came else Trace({name: torch.zeros_like(part[name]) for name in names})
+                for part, came in zip(self._parts, arrived, strict=True)
+            ]
+        )
+
+
+def _batch_second(value: Tensor) -> Tensor:
+    return value.transpose(2, 3)
+
+
+def _with_batch(value: Tensor) -> Tensor:
+    return value.unsqueeze(3)
 
 
 def _flatten(trace: Trace) -> tuple[list[Any], list[str]]:
