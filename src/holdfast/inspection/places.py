@@ -1,0 +1,75 @@
+"""Where in a network: one LSTM layer, read in one direction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from holdfast.inspection.subject import Subject
+from holdfast.nn.trace import Trace
+
+FORWARD, REVERSE = 0, 1
+
+
+@dataclass(frozen=True)
+class Place:
+    """One layer and direction of a subject.
+
+    Attributes:
+        label: what to call it: `"layer 1"`, `"layer 2, from the end"`.
+        module: which of `Subject.layers` it is in, counted from 0.
+        layer: which layer of that module, l.
+        direction: 0 forward, 1 from the end.
+    """
+
+    label: str
+    module: int
+    layer: int
+    direction: int
+
+    def of(self, traces: Sequence[Trace], name: str) -> Tensor:
+        """One named value here, `[T, B, width]`, of the traces of `Subject.run`."""
+        return traces[self.module][name][self.layer, self.direction]
+
+    @property
+    def last(self) -> int:
+        """The index of the step that this direction reads last, in a row without padding."""
+        return -1 if self.direction == FORWARD else 0
+
+    def by_lag(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Values of steps, `[T, ...]`, by how many steps before its last one this direction reads them."""
+        return values[::-1] if self.direction == FORWARD else values
+
+
+def places(subject: Subject) -> list[Place]:
+    """Every layer and direction, from the first layer up; each reads forward first."""
+    found: list[Place] = []
+    count = 0
+    for module, lstm in enumerate(subject.layers.values()):
+        for layer in range(lstm.num_layers):
+            count += 1
+            for direction in range(lstm.directions):
+                label = f"layer {count}" + (", from the end" if direction == REVERSE else "")
+                found.append(Place(label, module, layer, direction))
+    return found
+
+
+def median_by_lag(curves: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
+    """The median over curves of different lengths, `[longest]`: at each lag over those that reach it."""
+    longest = max(map(len, curves))
+    padded = np.full((len(curves), longest), np.nan)
+    for row, curve in zip(padded, curves, strict=True):
+        row[: len(curve)] = curve
+    medians: NDArray[np.float64] = np.nanmedian(padded, axis=0)
+    return medians
+
+
+def lag_of_share(curve: NDArray[Any], share: float) -> int:
+    """The lag within which `share` of a curve's sum lies, from lag 0 on; 0 where the sum is 0."""
+    total = np.cumsum(curve, dtype=np.float64)
+    return int(np.searchsorted(total, share * total[-1] * (1 - 1e-12))) if total[-1] > 0 else 0
