@@ -1,0 +1,187 @@
+"""Copy memory: ten symbols, a long silence, and the ten are to be given back in order."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from holdfast.lab.experiment import FAILS, SOLVES, Arm, Case, Experiment, Outcome
+from holdfast.lab.learning import TEST_BATCH, TEST_SEED, TESTED, Learning, thinned
+from holdfast.nn.lstm import LSTM
+
+SYMBOLS, KEPT = 8, 10
+BLANK, RECALL = SYMBOLS, SYMBOLS + 1
+HIDDEN = 64
+SHARE = 0.5
+JUDGED = 2000
+LEARNING = Learning(batch=16, rate=0.01)
+
+
+def draw(generator: np.random.Generator, count: int, delay: int) -> tuple[Tensor, Tensor]:
+    """Sequences to copy (Hochreiter & Schmidhuber 1997; in this form Arjovsky et al. 2016).
+
+    Ten of eight symbols, T - 1 blanks, the sign to recall, and ten more blanks.
+
+    Args:
+        generator: of random numbers.
+        count: how many sequences, B.
+        delay: T, the steps between the last symbol and its place in the answer being asked for.
+
+    Returns:
+        x `[T + 20, B]`, and the symbols `[10, B]`, which are wanted at its last ten steps.
+    """
+    x = np.full((delay + 2 * KEPT, count), BLANK)
+    x[:KEPT] = generator.integers(0, SYMBOLS, (KEPT, count))
+    x[delay + KEPT - 1] = RECALL
+    return torch.from_numpy(x), torch.from_numpy(x[:KEPT].copy())
+
+
+def memoryless(delay: int) -> float:
+    """The mean loss of who knows when to answer but not what: 10 ln 8 / (T + 20), in nats per step."""
+    return KEPT * math.log(SYMBOLS) / (delay + 2 * KEPT)
+
+
+class Copier(nn.Module):
+    """Gives one of eight symbols or the blank at each step.
+
+    Args:
+        layer: of ten inputs.
+    """
+
+    def __init__(self, layer: LSTM) -> None:
+        super().__init__()
+        self.layer = layer
+        self.head = nn.Linear(layer.hidden_size, SYMBOLS + 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The scores `[T, B, 9]` of the symbols and the blank at each step of x `[T, B]`."""
+        return cast(Tensor, self.head(self.layer(x)[0]))
+
+
+def loss_of(scores: Tensor, symbols: Tensor) -> Tensor:
+    """The cross-entropy per step: blanks are wanted at first, the symbols `[10, B]` at the last steps."""
+    wanted = torch.full(scores.shape[:2], BLANK)
+    wanted[-KEPT:] = symbols
+    return functional.cross_entropy(scores.flatten(0, 1), wanted.flatten())
+
+
+@dataclass
+class Lately:
+    """The mean loss of the last sequences, judged before they were learnt, over the memoryless one.
+
+    Attributes:
+        batches: how many batches the mean goes over.
+        losses: of every batch so far.
+    """
+
+    batches: int
+    losses: list[float]
+
+    @property
+    def mean(self) -> float:
+        """The share; infinite before there are enough batches."""
+        return float(np.mean(self.losses[-self.batches :])) if len(self.losses) >= self.batches else math.inf
+
+
+def learn_to_copy(network: Copier, delay: int, *, budget: int, seed: int) -> Outcome:
+    """Learn fresh sequences until the loss is low or the budget is spent, then test on 2560 others.
+
+    Args:
+        network: learns in place.
+        delay: T.
+        budget: most sequences to learn.
+        seed: of the training sequences; test sequences come from a stream of their own.
+    """
+    started = time.perf_counter()
+    generator = np.random.default_rng(seed)
+    optimiser = torch.optim.Adam(network.parameters(), LEARNING.rate, betas=LEARNING.betas, fused=True)
+    lately, curve, consumed = Lately(JUDGED // LEARNING.batch, []), [], 0
+    while consumed < budget and lately.mean >= SHARE:
+        x, symbols = draw(generator, LEARNING.batch, delay)
+        loss = loss_of(network(x), symbols)
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), LEARNING.clip)
+        optimiser.step()
+        consumed += LEARNING.batch
+        lately.losses.append(loss.item() / memoryless(delay))
+        if math.isfinite(lately.mean):
+            curve.append((float(consumed), lately.mean))
+    numbers = test(network, delay, seed)
+    return Outcome(
+        solved=lately.mean < SHARE,
+        sequences=consumed,
+        score=f"{numbers['share_of_memoryless']:.2f} of the memoryless loss, {numbers['right']:.0%} right",
+        numbers=numbers,
+        curve=thinned(curve),
+        weights=sum(p.numel() for p in network.parameters()),
+        seconds=time.perf_counter() - started,
+    )
+
+
+@torch.no_grad()
+def test(network: Copier, delay: int, seed: int) -> dict[str, float]:
+    """On 2560 fresh sequences: the loss as a share of the memoryless one, and the share of symbols right."""
+    generator = np.random.default_rng(TEST_SEED + seed)
+    losses, right = [], []
+    for _ in range(TESTED // TEST_BATCH):
+        x, symbols = draw(generator, TEST_BATCH, delay)
+        scores = network(x)
+        losses.append(float(loss_of(scores, symbols)))
+        right.append(float((scores[-KEPT:].argmax(2) == symbols).float().mean()))
+    share = float(np.mean(losses)) / memoryless(delay)
+    return {"share_of_memoryless": share, "right": float(np.mean(right)), "tested": TESTED}
+
+
+def new_layer(cell: str, delay: int) -> LSTM:
+    """Ten inputs; the LSTM starts remembering for about T steps (chrono: Tallec & Ollivier 2018)."""
+    inputs = SYMBOLS + 2
+    if cell == "rnn":
+        return LSTM(inputs, HIDDEN, cell=cell, init="orthogonal")
+    return LSTM(inputs, HIDDEN, cell=cell, init="chrono", max_lag=1.5 * delay)
+
+
+def run(case: Case, arm: Arm, seed: int) -> Outcome:
+    """One network learns to copy."""
+    delay = int(case.settings["delay"])
+    torch.manual_seed(seed)
+    network = Copier(new_layer(arm.name, delay))
+    return learn_to_copy(network, delay, budget=arm.budget, seed=seed)
+
+
+def case(delay: int, paper: str, budget: int) -> Case:
+    """A line: the RNN gets as many sequences as the LSTM may use."""
+    arms = (Arm("lstm", SOLVES, budget), Arm("rnn", FAILS, budget))
+    return Case(f"T = {delay}", paper, arms, {"delay": delay})
+
+
+COPY_MEMORY = Experiment(
+    name="copy_memory",
+    title="Copying ten symbols after a long silence",
+    source=(
+        "Hochreiter & Schmidhuber 1997; in this form Arjovsky, Shah & Bengio 2016, 4.1; "
+        "with chrono initialisation Tallec & Ollivier 2018"
+    ),
+    question=(
+        "Ten symbols are shown, then nothing for T steps, then a sign to give them back in order. Who "
+        "remembers nothing can do no better than 10 ln 8 / (T + 20) nats per step, by guessing in time."
+    ),
+    criterion="the loss of the last 2,000 training sequences is below half of the memoryless one",
+    ours="Adam on batches of 16, 64 units, chrono initialisation (orthogonal for the RNN), clipping at 1",
+    cases=(
+        case(100, "LSTM slowly below the memoryless loss", 64_000),
+        case(200, "LSTM at the memoryless loss", 64_000),
+        case(500, "LSTM at the memoryless loss (2016); with chrono initialisation below it (2018)", 64_000),
+    ),
+    quick=(case(5, "", 32_000),),
+    run=run,
+    seeds=2,
+    error="loss of the last 2,000 training sequences over the memoryless one",
+)

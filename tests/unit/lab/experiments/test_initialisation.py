@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from holdfast.lab.experiments import initialisation
+from holdfast.lab.experiments.initialisation import INITIALISATION, start
+from holdfast.nn.lstm import LSTM
+
+UNITS = 6
+
+
+@pytest.mark.parametrize(
+    ("arm", "bias"), [("forget bias 0", 0.0), ("forget bias 1", 1.0), ("forget bias 5", 5.0)]
+)
+def test_an_arm_starts_with_its_forget_bias(arm: str, bias: float) -> None:
+    layer = LSTM(2, UNITS, **start(arm, 100))
+    forget = (layer.bias_ih_l0 + layer.bias_hh_l0)[UNITS : 2 * UNITS]
+    assert torch.equal(forget, torch.full((UNITS,), bias))
+
+
+def test_chrono_spreads_the_memory_over_the_lag() -> None:
+    layer = LSTM(2, 1000, **start("chrono", 100))
+    lags = (layer.bias_ih_l0 + layer.bias_hh_l0)[1000:2000].detach().exp()
+    assert lags.min() >= 1
+    assert 95 < lags.max() <= 99
+    assert float(lags.mean()) == pytest.approx(50, abs=3)
+
+
+def test_the_other_arms_differ_in_nothing_else() -> None:
+    layers = []
+    for arm in ("forget bias 0", "forget bias 5"):
+        torch.manual_seed(3)
+        layers.append(LSTM(2, UNITS, **start(arm, 100)))
+    zero, five = (dict(layer.named_parameters()) for layer in layers)
+    assert torch.equal(zero["weight_hh_l0"], five["weight_hh_l0"])
+    assert torch.equal(zero["weight_ih_l0"], five["weight_ih_l0"])
+
+
+def test_the_rnn_is_there_too() -> None:
+    assert start("rnn", 100) == {"cell": "rnn"}
+    assert all(case.arm("rnn").budget for case in INITIALISATION.cases)
+
+
+def test_the_start_decides_who_solves_the_quick_version() -> None:
+    (case,) = INITIALISATION.quick
+    outcomes = {arm.name: initialisation.run(case, arm, 0) for arm in case.arms}
+    assert outcomes["chrono"].solved
+    assert not outcomes["forget bias 0"].solved
+    assert not outcomes["rnn"].solved
