@@ -164,6 +164,34 @@ def predict(
 
 
 @app.command()
+def lab(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="EXPERIMENT", help="Such as adding; none: list them.")
+    ] = None,
+    *,
+    everything: Annotated[bool, typer.Option("--all", help="Every experiment: up to two hours.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Short versions with one seed: seconds.")] = False,
+    seeds: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Seeds of each network; without it as in docs/lab.md."),
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Runs at a time; without it one for each core.")
+    ] = None,
+    out: Annotated[
+        str, typer.Option("-o", "--out", metavar="DIR", help="Where the page, numbers and pictures go.")
+    ] = "holdfast-lab",
+    page: Annotated[
+        bool, typer.Option("--page", help="Write the page anew from the numbers in DIR.")
+    ] = False,
+) -> None:
+    """Run the experiments that made the LSTM."""
+    from holdfast.cli.lab import LabCommand, run
+
+    run(LabCommand(tuple(names or ()), everything, quick, seeds, jobs, out, page))
+
+
+@app.command()
 def doctor(
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:

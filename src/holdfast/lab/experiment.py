@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from holdfast.lab.results import Results
 
 SOLVES, FAILS = "solves", "fails"
 
@@ -91,6 +96,7 @@ class Experiment:
         counts: what `Outcome.sequences` counts.
         error: what the vertical axis of a curve shows.
         note: where our results disagree with the paper's, and anything that a reader must know.
+        picture: draws the results where curves of an error are not what tells; None: curves.
     """
 
     name: str
@@ -106,3 +112,4 @@ class Experiment:
     counts: str = "sequences"
     error: str = "mean error of the last 2,000 training sequences"
     note: str = ""
+    picture: Callable[[Experiment, Results], Figure] | None = None

@@ -32,11 +32,18 @@ class Sequences:
         x: `[T, B, I]`, or symbols `[T, B]` (int64).
         lengths: `[B]`.
         targets: what is wanted after the last valid step, `[B, K]`.
+        judged_by: the targets without the noise that learning sees; None where they have none.
     """
 
     x: Tensor
     lengths: Tensor
     targets: Tensor
+    judged_by: Tensor | None = None
+
+    @property
+    def truth(self) -> Tensor:
+        """What outputs are judged by, `[B, K]`."""
+        return self.targets if self.judged_by is None else self.judged_by
 
 
 Draw = Callable[[np.random.Generator, int], Sequences]
@@ -219,7 +226,7 @@ def learn(
     while consumed < budget and not criterion.met():
         sequences = draw(generator, learning.batch)
         outputs = network(sequences.x, sequences.lengths)
-        errors = largest_error(outputs.detach(), sequences.targets)
+        errors = largest_error(outputs.detach(), sequences.truth)
         criterion.see(errors)
         for group in optimiser.param_groups:
             group["lr"] = learning.rate_at(recent.see(float(errors.mean())))
@@ -240,8 +247,8 @@ def test_errors(network: Reader, draw: Draw, seed: int) -> tuple[Tensor, float]:
     for _ in range(TESTED // TEST_BATCH):
         sequences = draw(generator, TEST_BATCH)
         outputs = network(sequences.x, sequences.lengths)
-        errors.append(largest_error(outputs, sequences.targets))
-        squares += float((outputs - sequences.targets).square().sum(1).mean())
+        errors.append(largest_error(outputs, sequences.truth))
+        squares += float((outputs - sequences.truth).square().sum(1).mean())
     return torch.cat(errors), squares / (TESTED // TEST_BATCH)
 
 

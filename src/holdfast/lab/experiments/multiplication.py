@@ -69,8 +69,8 @@ MULTIPLICATION = Experiment(
     title="Multiplying two numbers far apart",
     source="Hochreiter & Schmidhuber 1997, experiment 5",
     question=(
-        "As adding, but the product is wanted. A cell adds up what it stores, so that adding suits it; can it "
-        "keep what a product needs?"
+        "As adding, but the product is wanted. A cell adds up what it stores, so that adding suits it: can "
+        "it also keep what a product needs?"
     ),
     criterion="fewer than 140, or than 13, of the last 2,000 training sequences have an error above 0.04",
     ours="as in the adding problem",
@@ -81,7 +81,7 @@ MULTIPLICATION = Experiment(
     quick=(
         Case(
             "T = 30, fewer than 140 of 2,000 wrong",
-            "not in the paper",
+            "none: a short version",
             (Arm("lstm", SOLVES, 30_000), Arm("rnn", "", 30_000)),
             {"steps": 30, "wrong": 140},
         ),

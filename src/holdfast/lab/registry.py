@@ -1,0 +1,17 @@
+"""Every experiment by name, in the order in which they are told."""
+
+from __future__ import annotations
+
+from holdfast.lab.experiment import Experiment
+from holdfast.lab.experiments.adding import ADDING
+from holdfast.lab.experiments.multiplication import MULTIPLICATION
+from holdfast.lab.experiments.two_sequences import TWO_SEQUENCES
+
+EXPERIMENTS: dict[str, Experiment] = {
+    experiment.name: experiment
+    for experiment in (
+        TWO_SEQUENCES,
+        ADDING,
+        MULTIPLICATION,
+    )
+}
