@@ -1,8 +1,8 @@
 """For how many steps each unit holds what it took in, by the share of its state that each step keeps.
 
-Where a step keeps the share f of the state, what was taken in fades as f to the power of the steps: to 1/e after
--1 / log f steps, the time constant (Gers et al. 2000 call f near 1 the memory; Tallec and Ollivier 2018 start
-it from there). Over steps with different f the product counts, hence the mean of the logarithm here.
+Where a step keeps the share f of the state, what was taken in fades as f to the power of the steps: to 1/e
+after -1 / log f steps, the time constant (Tallec and Ollivier 2018 choose the first f by it). Over steps with
+different f the product counts, hence the mean of the logarithm here.
 """
 
 from __future__ import annotations
@@ -103,12 +103,12 @@ def _of(strand: Strand) -> TimeConstants:
 
 
 def time_constant(share: NDArray[Any]) -> NDArray[np.float64]:
-    """-1 / mean(log share) over the steps, `[width]` of shares `[N, width]`; infinite where all are 1 or more.
+    """-1 / mean(log share) over the steps, `[width]` of shares `[N, width]`.
 
-    A share of exactly 0 at some step empties the unit: its time constant is 0 then.
+    It is infinite where all shares are 1 or more, and 0 where one is exactly 0, which empties the unit.
     """
     with np.errstate(divide="ignore"):
-        rate = -np.log(np.maximum(np.abs(share.astype(np.float64)), 0.0)).mean(0)
+        rate = -np.log(np.abs(share.astype(np.float64))).mean(0)
         return np.where(rate > 0, 1 / np.where(rate > 0, rate, 1), np.inf)
 
 
@@ -122,8 +122,8 @@ def _note(share: NDArray[Any], state: str) -> str:
         return f"{state} only adds up: the equations keep all of it at every step, and nothing is forgotten"
     if (np.abs(share) <= NEVER).all():
         return (
-            f"each step overwrites {state}: the equations carry nothing over directly, and what is remembered "
-            "goes through the recurrent weights"
+            f"each step overwrites {state}: the equations carry nothing over directly, and what is "
+            "remembered goes through the recurrent weights"
         )
     return ""
 
@@ -147,6 +147,7 @@ def time_constants_figure(found: Sequence[TimeConstants]) -> Figure:
     longest = max(one.row_steps for one in found)
     axes.axhline(longest, color=GREY, linestyle=":", linewidth=1, label="the longest row")
     axes.set_yscale("log")
+    axes.yaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("share of the units, from the most forgetful")
     axes.set_ylabel("time constant in steps")
     axes.spines[["top", "right"]].set_visible(False)

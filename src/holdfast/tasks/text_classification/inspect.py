@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from holdfast.data.table import TextTable
 from holdfast.errors import InputError
+from holdfast.inspection.step_properties import step_properties
 from holdfast.inspection.subject import Reading, Subject
 from holdfast.nn.network import TextNetwork
 from holdfast.tasks.text_classification.lstm_part import time_major
 from holdfast.tasks.text_classification.model import TextModel
+
+MOST_CLASSES = 10
 
 
 def subject_of(model: TextModel) -> Subject:
@@ -52,6 +56,32 @@ def readings_of(model: TextModel, table: TextTable, chosen: Sequence[int] | None
         )
         for index, sequence in zip(indices, sequences, strict=True)
     ]
+
+
+def properties_of(model: TextModel, readings: Sequence[Reading]) -> dict[str, list[NDArray[Any]]]:
+    """Properties of the steps of texts, to find the units that follow them: `inspection.following`.
+
+    Args:
+        model: what gives each word its score: the n-gram part, which knows words by the labels of the texts
+            they stood in; that of the baseline where the model has none.
+        readings: B texts.
+
+    Returns:
+        By name, for each text `[T]`: those of `step_properties`, and how much the word alone speaks for a
+        class: for the second of two classes, else for each of up to ten.
+    """
+    found = step_properties([reading.steps for reading in readings])
+    words = sorted({step for reading in readings for step in reading.steps})
+    scorer = model.naive or model.tfidf
+    odds = scorer.log_odds([*words, ""])
+    scores = odds[:-1] - odds[-1]
+    index = {word: row for row, word in enumerate(words)}
+    names = model.classes[1:] if scores.shape[1] == 1 else model.classes
+    for column, name in list(enumerate(names))[:MOST_CLASSES]:
+        found[f"the word speaks for {name}"] = [
+            scores[[index[step] for step in reading.steps], column] for reading in readings
+        ]
+    return found
 
 
 def _network(model: TextModel) -> TextNetwork:
