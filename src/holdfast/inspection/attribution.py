@@ -18,7 +18,7 @@ from torch import Tensor
 
 from holdfast.errors import InputError
 from holdfast.inspection.axes import MOST_LABELS, label_steps, tidy, zero_line
-from holdfast.inspection.canvas import GREEN, GREY, VALID, new_figure
+from holdfast.inspection.canvas import GREEN, VALID, new_figure
 from holdfast.inspection.objective import Objective, answer, log_odds
 from holdfast.inspection.subject import Reading, Subject
 
@@ -104,7 +104,7 @@ class Attribution:
         shown = self.integrated[first:last]
         at = np.arange(len(shown))
         axes.bar(at, shown, color=[GREEN if value >= 0 else VALID for value in shown])
-        axes.plot(at, self.occluded[first:last], "o", color=GREY, markersize=4, label="occlusion")
+        axes.plot(at, self.occluded[first:last], "o", color="black", markersize=4, label="occlusion")
         zero_line(axes)
         cut = f"; steps {first + 1} to {last} of {len(self.steps)}" if last - first < len(self.steps) else ""
         tidy(

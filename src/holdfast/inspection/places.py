@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from holdfast.inspection.subject import Subject
+from holdfast.nn.lstm import LSTM
 from holdfast.nn.trace import Trace
 
 FORWARD, REVERSE = 0, 1
@@ -48,9 +49,14 @@ class Place:
 
 def places(subject: Subject) -> list[Place]:
     """Every layer and direction, from the first layer up; each reads forward first."""
+    return places_in(subject.layers.values())
+
+
+def places_in(layers: Iterable[LSTM]) -> list[Place]:
+    """The same of LSTMs that follow each other."""
     found: list[Place] = []
     count = 0
-    for module, lstm in enumerate(subject.layers.values()):
+    for module, lstm in enumerate(layers):
         for layer in range(lstm.num_layers):
             count += 1
             for direction in range(lstm.directions):

@@ -132,7 +132,7 @@ class Subject:
         lengths = torch.full((x.shape[1],), len(x)) if lengths is None else lengths
         with ExitStack() as stack:
             stack.enter_context(_at_evaluation(self.module))
-            kept = stack.enter_context(_traced(self.layers, trace))
+            kept = stack.enter_context(traced_calls(self.layers, trace))
             scores = self.forward(self.module, x, lengths)
         if scores.shape != (x.shape[1], len(self.outputs)):
             raise InputError(
@@ -221,8 +221,13 @@ def _at_evaluation(module: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _traced(layers: Mapping[str, LSTM], trace: Traced) -> Iterator[dict[str, list[Trace]]]:
-    """The traces of the calls of each layer within the block, which the network around them does not see."""
+def traced_calls(layers: Mapping[str, LSTM], trace: Traced) -> Iterator[dict[str, list[Trace]]]:
+    """The traces of the calls of each layer within the block, which the network around them does not see.
+
+    Args:
+        layers: the LSTMs by name.
+        trace: False for none; `"gradients"`: after `backward` with their gradients.
+    """
     kept: dict[str, list[Trace]] = {name: [] for name in layers}
 
     def ask(layer: nn.Module, inputs: Any, named: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
