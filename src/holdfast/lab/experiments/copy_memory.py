@@ -21,31 +21,44 @@ BLANK, RECALL = SYMBOLS, SYMBOLS + 1
 HIDDEN = 64
 SHARE = 0.5
 JUDGED = 2000
-LEARNING = Learning(batch=16, rate=0.01)
+LEARNING = Learning(batch=16, rate=0.01, betas=(0.9, 0.9))
 
 
-def draw(generator: np.random.Generator, count: int, delay: int) -> tuple[Tensor, Tensor]:
-    """Sequences to copy (Hochreiter & Schmidhuber 1997; in this form Arjovsky et al. 2016).
+@dataclass(frozen=True)
+class Task:
+    """What is copied.
 
-    Ten of eight symbols, T - 1 blanks, the sign to recall, and ten more blanks.
+    Attributes:
+        delay: T, the steps from the last symbol to the sign to recall.
+        kept: K, the symbols of a sequence.
+    """
+
+    delay: int
+    kept: int = KEPT
+
+    @property
+    def memoryless(self) -> float:
+        """The mean loss of who knows when to answer but not what: K ln 8 / (T + 2 K), in nats per step."""
+        return self.kept * math.log(SYMBOLS) / (self.delay + 2 * self.kept)
+
+
+def draw(generator: np.random.Generator, count: int, task: Task) -> tuple[Tensor, Tensor]:
+    """Sequences to copy, as Arjovsky et al. (2016) draw them after Hochreiter & Schmidhuber (1997).
+
+    K of eight symbols, T - 1 blanks, the sign to recall, and K more blanks.
 
     Args:
         generator: of random numbers.
         count: how many sequences, B.
-        delay: T, the steps between the last symbol and its place in the answer being asked for.
+        task: T and K.
 
     Returns:
-        x `[T + 20, B]`, and the symbols `[10, B]`, which are wanted at its last ten steps.
+        x `[T + 2 K, B]`, and the symbols `[K, B]`, which are wanted at its last K steps.
     """
-    x = np.full((delay + 2 * KEPT, count), BLANK)
-    x[:KEPT] = generator.integers(0, SYMBOLS, (KEPT, count))
-    x[delay + KEPT - 1] = RECALL
-    return torch.from_numpy(x), torch.from_numpy(x[:KEPT].copy())
-
-
-def memoryless(delay: int) -> float:
-    """The mean loss of who knows when to answer but not what: 10 ln 8 / (T + 20), in nats per step."""
-    return KEPT * math.log(SYMBOLS) / (delay + 2 * KEPT)
+    x = np.full((task.delay + 2 * task.kept, count), BLANK)
+    x[: task.kept] = generator.integers(0, SYMBOLS, (task.kept, count))
+    x[task.delay + task.kept - 1] = RECALL
+    return torch.from_numpy(x), torch.from_numpy(x[: task.kept].copy())
 
 
 class Copier(nn.Module):
@@ -66,9 +79,9 @@ class Copier(nn.Module):
 
 
 def loss_of(scores: Tensor, symbols: Tensor) -> Tensor:
-    """The cross-entropy per step: blanks are wanted at first, the symbols `[10, B]` at the last steps."""
+    """The cross-entropy per step: blanks are wanted at first, the symbols `[K, B]` at the last steps."""
     wanted = torch.full(scores.shape[:2], BLANK)
-    wanted[-KEPT:] = symbols
+    wanted[-len(symbols) :] = symbols
     return functional.cross_entropy(scores.flatten(0, 1), wanted.flatten())
 
 
@@ -90,12 +103,12 @@ class Lately:
         return float(np.mean(self.losses[-self.batches :])) if len(self.losses) >= self.batches else math.inf
 
 
-def learn_to_copy(network: Copier, delay: int, *, budget: int, seed: int) -> Outcome:
+def learn_to_copy(network: Copier, task: Task, *, budget: int, seed: int) -> Outcome:
     """Learn fresh sequences until the loss is low or the budget is spent, then test on 2560 others.
 
     Args:
         network: learns in place.
-        delay: T.
+        task: T and K.
         budget: most sequences to learn.
         seed: of the training sequences; test sequences come from a stream of their own.
     """
@@ -104,17 +117,17 @@ def learn_to_copy(network: Copier, delay: int, *, budget: int, seed: int) -> Out
     optimiser = torch.optim.Adam(network.parameters(), LEARNING.rate, betas=LEARNING.betas, fused=True)
     lately, curve, consumed = Lately(JUDGED // LEARNING.batch, []), [], 0
     while consumed < budget and lately.mean >= SHARE:
-        x, symbols = draw(generator, LEARNING.batch, delay)
+        x, symbols = draw(generator, LEARNING.batch, task)
         loss = loss_of(network(x), symbols)
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), LEARNING.clip)
         optimiser.step()
         consumed += LEARNING.batch
-        lately.losses.append(loss.item() / memoryless(delay))
+        lately.losses.append(loss.item() / task.memoryless)
         if math.isfinite(lately.mean):
             curve.append((float(consumed), lately.mean))
-    numbers = test(network, delay, seed)
+    numbers = test(network, task, seed)
     return Outcome(
         solved=lately.mean < SHARE,
         sequences=consumed,
@@ -127,16 +140,16 @@ def learn_to_copy(network: Copier, delay: int, *, budget: int, seed: int) -> Out
 
 
 @torch.no_grad()
-def test(network: Copier, delay: int, seed: int) -> dict[str, float]:
+def test(network: Copier, task: Task, seed: int) -> dict[str, float]:
     """On 2560 fresh sequences: the loss as a share of the memoryless one, and the share of symbols right."""
     generator = np.random.default_rng(TEST_SEED + seed)
     losses, right = [], []
     for _ in range(TESTED // TEST_BATCH):
-        x, symbols = draw(generator, TEST_BATCH, delay)
+        x, symbols = draw(generator, TEST_BATCH, task)
         scores = network(x)
         losses.append(float(loss_of(scores, symbols)))
-        right.append(float((scores[-KEPT:].argmax(2) == symbols).float().mean()))
-    share = float(np.mean(losses)) / memoryless(delay)
+        right.append(float((scores[-task.kept :].argmax(2) == symbols).float().mean()))
+    share = float(np.mean(losses)) / task.memoryless
     return {"share_of_memoryless": share, "right": float(np.mean(right)), "tested": TESTED}
 
 
@@ -150,10 +163,10 @@ def new_layer(cell: str, delay: int) -> LSTM:
 
 def run(case: Case, arm: Arm, seed: int) -> Outcome:
     """One network learns to copy."""
-    delay = int(case.settings["delay"])
+    task = Task(**case.settings)
     torch.manual_seed(seed)
-    network = Copier(new_layer(arm.name, delay))
-    return learn_to_copy(network, delay, budget=arm.budget, seed=seed)
+    network = Copier(new_layer(arm.name, task.delay))
+    return learn_to_copy(network, task, budget=arm.budget, seed=seed)
 
 
 def case(delay: int, paper: str, budget: int) -> Case:
@@ -180,7 +193,14 @@ COPY_MEMORY = Experiment(
         case(200, "LSTM at the memoryless loss", 64_000),
         case(500, "LSTM at the memoryless loss (2016); with chrono initialisation below it (2018)", 64_000),
     ),
-    quick=(case(5, "", 32_000),),
+    quick=(
+        Case(
+            "T = 20, 3 symbols",
+            "",
+            (Arm("lstm", SOLVES, 16_000), Arm("rnn", FAILS, 16_000)),
+            {"delay": 20, "kept": 3},
+        ),
+    ),
     run=run,
     seeds=2,
     error="loss of the last 2,000 training sequences over the memoryless one",

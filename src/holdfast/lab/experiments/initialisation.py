@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -32,7 +33,7 @@ def run(case: Case, arm: Arm, seed: int) -> Outcome:
     return learn_and_test(
         network,
         partial(adding.draw, steps=steps),
-        LastRight(adding.BOUND, mean=adding.MEAN),
+        LastRight(math.inf, mean=adding.BOUND),
         adding.LEARNING,
         budget=arm.budget,
         seed=seed,
@@ -57,14 +58,16 @@ INITIALISATION = Experiment(
         "A forget gate of one half at the start lets the state shrink to a thousandth in ten steps, and the "
         "gradient with it. How much depends on the first value of its bias, when the lag is long?"
     ),
-    criterion="that of the adding problem: the last 2,000 errors below 0.04, their mean below 0.01",
-    ours="the adding problem of 1997 instead of the one of 2016, 8 units, Adam on batches of 16",
+    criterion="the mean error of the last 2,000 training sequences is below 0.04, guessing gives 0.16",
+    ours=(
+        "the networks and the learning of the adding problem here, which differ in their first values alone; "
+        "the papers judge by curves, and the adding problem of 2018 has other lengths and marks"
+    ),
     cases=(
-        case(200, "chrono faster than bias 1", {CHRONO: SOLVES, "rnn": FAILS}, 40_000),
-        case(
-            750, "chrono faster than bias 1", {CHRONO: SOLVES, "forget bias 0": FAILS, "rnn": FAILS}, 40_000
-        ),
+        case(200, "chrono learns sooner than bias 1", {CHRONO: SOLVES, "rnn": FAILS}, 40_000),
+        case(750, "chrono learns sooner than bias 1", {CHRONO: SOLVES, "rnn": FAILS}, 24_000),
     ),
     quick=(case(60, "", {CHRONO: SOLVES, "forget bias 0": FAILS, "rnn": FAILS}, 12_000),),
     run=run,
+    error="mean error of the last 2,000 training sequences",
 )

@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,10 +18,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from holdfast.cells import CELLS
+from holdfast.inspection.canvas import SERIES, new_figure
 from holdfast.lab.bundled import chorales
 from holdfast.lab.experiment import Arm, Case, Experiment, Outcome
 from holdfast.lab.learning import thinned
 from holdfast.nn.lstm import LSTM
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from holdfast.lab.results import Results
 
 KEYS, LOWEST = 88, 21
 BATCH, CLIP, PATIENCE = 8, 5.0, 4
@@ -97,8 +104,8 @@ class Trial:
         return cls(units, rate, float(generator.uniform(0, 0.5)))
 
 
-# The linear model has no units; its rate is in the middle of the range.
-MEMORYLESS_TRIAL = Trial(units=0, rate=6e-3, noise=0.0)
+# The linear model has no units; it learns fastest with the highest rate.
+MEMORYLESS_TRIAL = Trial(units=0, rate=2e-2, noise=0.0)
 
 
 class Composer(nn.Module):
@@ -142,15 +149,13 @@ class Learnt:
 
     Attributes:
         valid: the lowest negative log-likelihood on validation, nats per step.
-        test: that of the test at the same epoch.
-        consumed: pieces learnt.
-        curve: `(pieces, valid)` after each epoch.
+        test: that of the test after the same pass.
+        curve: `(passes, valid)` after each pass over the chorales.
         weights: how many numbers were learnt.
     """
 
     valid: float
     test: float
-    consumed: int
     curve: tuple[tuple[float, float], ...]
     weights: int
 
@@ -163,31 +168,30 @@ def new_layer(variant: str, units: int) -> LSTM | None:
     return LSTM(KEYS, units, cell=cell, forget_bias=1.0 if "f" in CELLS[cell].gates else None)
 
 
-def learn(variant: str, trial: Trial, *, budget: int, seed: int) -> Learnt:
-    """Learn until validation has not improved for some epochs or the budget is spent.
+def learn(variant: str, trial: Trial, *, passes: int, seed: int) -> Learnt:
+    """Learn until validation has not improved for some passes over the chorales, or there were enough.
 
     Args:
         variant: one of `VARIANTS`, or `MEMORYLESS`.
         trial: size, rate and noise.
-        budget: most pieces to learn.
+        passes: at most.
         seed: of the first values, the order of the pieces and the noise.
     """
     torch.manual_seed(seed)
     some = pieces("train")
     network = Composer(new_layer(variant, trial.units), some.rolls.sum((0, 1)) / some.lengths.sum())
     optimiser = torch.optim.Adam(network.parameters(), trial.rate, fused=True)
-    best, best_values, consumed = math.inf, copy.deepcopy(network.state_dict()), 0
+    best, best_values = math.inf, copy.deepcopy(network.state_dict())
     curve: list[tuple[float, float]] = []
-    while consumed < budget and improving(curve):
+    while len(curve) < passes and improving(curve):
         for rows in torch.randperm(len(some.lengths)).split(BATCH):
             learn_batch(network, optimiser, some.part(rows), trial.noise)
-        consumed += len(some.lengths)
-        curve.append((float(consumed), likelihood(network, "valid")))
+        curve.append((len(curve) + 1.0, likelihood(network, "valid")))
         if curve[-1][1] < best:
             best, best_values = curve[-1][1], copy.deepcopy(network.state_dict())
     network.load_state_dict(best_values)
     weights = sum(p.numel() for p in network.parameters())
-    return Learnt(best, likelihood(network, "test"), consumed, tuple(curve), weights)
+    return Learnt(best, likelihood(network, "test"), tuple(curve), weights)
 
 
 def improving(curve: list[tuple[float, float]]) -> bool:
@@ -212,12 +216,13 @@ def run(case: Case, arm: Arm, seed: int) -> Outcome:
     started = time.perf_counter()
     generator = np.random.default_rng(seed)
     trials = [Trial.drawn(generator) for _ in range(int(case.settings["trials"]))]
-    found = [learn(arm.name, trial, budget=arm.budget, seed=seed) for trial in trials]
+    passes = int(case.settings["passes"])
+    found = [learn(arm.name, trial, passes=passes, seed=seed) for trial in trials]
     best = min(range(len(found)), key=lambda index: found[index].valid)
-    floor = learn(MEMORYLESS, MEMORYLESS_TRIAL, budget=arm.budget, seed=seed)
+    floor = learn(MEMORYLESS, MEMORYLESS_TRIAL, passes=passes, seed=seed)
     return Outcome(
         solved=found[best].test < floor.test,
-        sequences=sum(learnt.consumed for learnt in found),
+        sequences=sum(len(learnt.curve) for learnt in found),
         score=f"{found[best].test:.2f} nats per step",
         numbers={
             "test": found[best].test,
@@ -234,10 +239,41 @@ def run(case: Case, arm: Arm, seed: int) -> Outcome:
     )
 
 
-def case(name: str, trials: int, epochs: int) -> Case:
-    """Every variant with as many trials, each of at most so many epochs."""
-    budget = epochs * len(pieces("train").lengths)
-    return Case(name, PAPER, tuple(Arm(variant, "", budget) for variant in VARIANTS), {"trials": trials})
+def ordering(results: Results, case: str) -> list[tuple[str, list[float]]]:
+    """The variants of a case with their tests' negative log-likelihoods by seed, the lowest mean first."""
+    found = [(variant, [o.numbers["test"] for o in results.of(case, variant)]) for variant in VARIANTS]
+    return sorted(((variant, tests) for variant, tests in found if tests), key=lambda one: np.mean(one[1]))
+
+
+def ordering_figure(experiment: Experiment, results: Results) -> Figure:
+    """The test of each variant: a dot for each seed and a bar at their mean, the best variant first.
+
+    Args:
+        experiment: whose cases are drawn, those that were run.
+        results: of its runs.
+    """
+    ordered = {case.name: ordering(results, case.name) for case in (*experiment.cases, *experiment.quick)}
+    ordered = {name: lines for name, lines in ordered.items() if lines}
+    figure = new_figure(6.4, 3.0 * max(1, len(ordered)))
+    grid = figure.subplots(max(1, len(ordered)), 1, squeeze=False)
+    for axes, (name, lines) in zip(grid.flat, ordered.items(), strict=False):
+        for place, (variant, tests) in enumerate(lines):
+            colour = SERIES[1] if variant == "vanilla" else SERIES[0]
+            axes.plot([place] * len(tests), tests, "o", color=colour, alpha=0.7, markersize=5)
+            axes.plot([place - 0.3, place + 0.3], [np.mean(tests)] * 2, color=colour, linewidth=2)
+        axes.set_xticks(range(len(lines)), [variant for variant, _ in lines], fontsize=8)
+        axes.set_title(name, fontsize=9, loc="left")
+        axes.set_ylabel("test, nats per step", fontsize=8)
+        axes.tick_params(labelsize=8)
+        axes.grid(alpha=0.25, axis="y")
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def case(name: str, trials: int, passes: int) -> Case:
+    """Every variant with as many trials, each of at most so many passes over the chorales."""
+    arms = tuple(Arm(variant, "", trials * passes) for variant in VARIANTS)
+    return Case(name, PAPER, arms, {"trials": trials, "passes": passes})
 
 
 VARIANTS_ON_CHORALES = Experiment(
@@ -254,8 +290,9 @@ VARIANTS_ON_CHORALES = Experiment(
         "variant, chosen on validation; Adam on batches of 8 instead of gradient descent with momentum"
     ),
     cases=(case("JSB Chorales", 3, 40),),
-    quick=(case("JSB Chorales, 3 epochs", 1, 3),),
+    quick=(case("JSB Chorales, 3 passes", 1, 3),),
     run=run,
-    counts="pieces",
+    counts="passes over the 229 chorales",
     error="negative log-likelihood on validation, nats per step",
+    picture=ordering_figure,
 )

@@ -7,14 +7,15 @@ import pytest
 import torch
 
 from holdfast.lab.experiments import copy_memory
-from holdfast.lab.experiments.copy_memory import BLANK, COPY_MEMORY, KEPT, RECALL, Copier, Lately
+from holdfast.lab.experiments.copy_memory import BLANK, COPY_MEMORY, KEPT, RECALL, Copier, Lately, Task
 
 DELAY = 12
+TASK = Task(DELAY)
 
 
 @pytest.fixture
 def drawn():
-    return copy_memory.draw(np.random.default_rng(1), 7, DELAY)
+    return copy_memory.draw(np.random.default_rng(1), 7, TASK)
 
 
 def test_sequences_are_ten_symbols_a_silence_the_sign_and_ten_blanks(drawn) -> None:
@@ -30,7 +31,7 @@ def test_sequences_are_ten_symbols_a_silence_the_sign_and_ten_blanks(drawn) -> N
 
 def test_every_symbol_is_drawn_and_each_draw_is_fresh() -> None:
     generator = np.random.default_rng(2)
-    first, second = (copy_memory.draw(generator, 100, DELAY)[1] for _ in range(2))
+    first, second = (copy_memory.draw(generator, 100, TASK)[1] for _ in range(2))
     assert first.unique().tolist() == list(range(8))
     assert not torch.equal(first, second)
 
@@ -41,8 +42,8 @@ def test_who_knows_when_but_not_what_has_the_memoryless_loss(drawn) -> None:
     scores[:-KEPT, :, BLANK] = 0
     scores[-KEPT:, :, :8] = 0
     loss = copy_memory.loss_of(scores, symbols)
-    assert float(loss) == pytest.approx(copy_memory.memoryless(DELAY))
-    assert copy_memory.memoryless(DELAY) == pytest.approx(10 * math.log(8) / 32)
+    assert float(loss) == pytest.approx(TASK.memoryless)
+    assert TASK.memoryless == pytest.approx(10 * math.log(8) / 32)
 
 
 def test_the_loss_of_the_right_answer_is_zero_and_order_counts(drawn) -> None:
@@ -69,7 +70,7 @@ def test_the_final_test_scores_a_network_that_copies() -> None:
             return 100.0 * torch.nn.functional.one_hot(wanted, 9)
 
     network = Perfect(copy_memory.new_layer("lstm", DELAY))
-    numbers = copy_memory.test(network, DELAY, 0)
+    numbers = copy_memory.test(network, TASK, 0)
     assert numbers["right"] == 1
     assert numbers["share_of_memoryless"] == pytest.approx(0, abs=1e-6)
 
