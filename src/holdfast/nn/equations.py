@@ -42,14 +42,14 @@ def kept_shares(layer: LSTM, values: Values) -> dict[str, NDArray[Any] | None]:
 
     Returns:
         By state: the share, shaped as its value; None where the equations mix units (`normalise`,
-        `product`) or where the share depends on something that a trace does not hold.
+        `product`) or where the share depends on the old state itself.
     """
     cell = evaluation_cell(layer)
     shares: dict[str, NDArray[Any] | None] = {}
     for state in cell.states:
         share = _share(cell, state)
         known = share is not None and all(map(partial(_known, values), ordered([share])))
-        shares[state] = _computed(share, values, values[state].shape) if share is not None and known else None
+        shares[state] = _computed(share, values, values[state]) if share is not None and known else None
     return shares
 
 
@@ -77,16 +77,16 @@ def _share(cell: Cell, state: str) -> Expression | None:
     return derivative({}, {shown: constant(1)}, [old], symbols)[old]
 
 
-def _computed(root: Expression, values: Values, shape: tuple[int, ...]) -> NDArray[Any]:
+def _computed(root: Expression, values: Values, like: NDArray[Any]) -> NDArray[Any]:
     found: dict[Expression, Any] = {}
     for node in ordered([root]):
         if node.op == "symbol":
             found[node] = values[node.name]
         elif node.op == "constant":
-            found[node] = np.float32(node.value)
+            found[node] = node.value  # a Python number, which leaves the arrays their type
         else:
             found[node] = _NUMPY[node.op](*(found[argument] for argument in node.args))
-    return np.broadcast_to(found[root], shape)
+    return np.broadcast_to(np.asarray(found[root], like.dtype), like.shape)
 
 
 def _sigmoid(x: NDArray[Any]) -> NDArray[Any]:

@@ -62,6 +62,18 @@ def test_the_gradient_does_not_cross_a_border(cell: str) -> None:
 
 
 @pytest.mark.parametrize("cell", CELLS)
+def test_the_gradient_crosses_it_where_one_looks_at_it(cell: str) -> None:
+    x, lengths = sequences([7, 7])
+    gradients = []
+    for window in (3, 99):
+        entering = x.clone().requires_grad_()
+        encoder(window, cell=cell)(entering, lengths, cut=False)[5].sum().backward()
+        gradients.append(entering.grad)
+    assert (gradients[1][:6] != 0).all()
+    torch.testing.assert_close(*gradients, **CLOSE)
+
+
+@pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("window", [3, 99])
 def test_a_row_does_not_depend_on_padding_or_on_other_rows(

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import copy
 import pickle
+import shutil
 from typing import Any
 
 import pytest
 import torch
+from cells_of_users import USERS
 from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence
 from torch.utils import _pytree
 
-from holdfast.cells import CELLS
+from holdfast import explain
+from holdfast.cells import CELLS, Cell
 from holdfast.errors import InputError
+from holdfast.kernels import native
 from holdfast.nn.layout import Layout
 from holdfast.nn.lstm import LSTM
 from holdfast.nn.trace import Trace
 
 T, B, I, H = 6, 3, 4, 5  # noqa: E741 - the letters of holdfast.notation
+needs_core = pytest.mark.skipif(isinstance(native._core, str), reason="the compiled core is not here")
+QUICK_USERS = [cell for cell in USERS if cell.name in {"nested", "partly_split"}]
 CLOSE: dict[str, float] = {"rtol": 1e-10, "atol": 1e-13}  # float64, sums of some ten terms in another order
 
 
@@ -198,3 +204,77 @@ def test_a_frozen_layer_has_gradients_all_the_same() -> None:
     output, _, trace = double_layer().requires_grad_(False)(draw(T, B, I), return_trace="gradients")
     output.sum().backward()
     assert trace.gradients["f"].any()
+
+
+def test_one_trace_of_calls_that_follow_each_other() -> None:
+    """Windows of a sequence, their values and gradients, against the whole of it."""
+    layer = double_layer()
+    x = draw(T, B, I)
+    output, _, whole = layer(x, return_trace="gradients")
+    output[-1].sum().backward()
+    state, parts, outputs = None, [], []
+    for window in x.split(4):
+        part, state, trace = layer(window, state, return_trace="gradients")
+        parts.append(trace)
+        outputs.append(part)
+    joined = Trace.joined(parts)
+    with pytest.raises(InputError, match="not there yet"):
+        _ = joined.gradients
+    outputs[-1][-1].sum().backward()
+    for name, value in whole.items():
+        torch.testing.assert_close(joined[name], value, **CLOSE)
+    for name, gradient in whole.gradients.items():
+        torch.testing.assert_close(joined.gradients[name], gradient, **CLOSE)
+
+
+def test_a_part_without_a_share_in_the_loss_has_the_gradient_zero() -> None:
+    layer = double_layer()
+    parts = [layer(draw(steps, B, I), return_trace="gradients") for steps in (2, 3)]
+    parts[1][0].sum().backward()
+    gradients = Trace.joined([trace for _, _, trace in parts]).gradients
+    assert gradients["f"].shape == (1, 1, 5, B, H)
+    assert (gradients["f"][:, :, :2] == 0).all()
+    assert (gradients["f"][:, :, 3:] != 0).all()
+
+
+@pytest.mark.parametrize("shape", [(T, B, I), (B, T, I), (T, I)])
+def test_time_first_whatever_the_layout(shape: tuple[int, ...]) -> None:
+    layer = double_layer(batch_first=shape[0] == B)
+    x = draw(*shape)
+    output, _, trace = layer(x, return_trace="gradients")
+    output.square().sum().backward()
+    plain = double_layer()
+    plain.load_state_dict(layer.state_dict())
+    turned = x.unsqueeze(1) if x.dim() == 2 else x.transpose(0, 1) if layer.batch_first else x
+    output, _, expected = plain(turned, return_trace="gradients")
+    output.square().sum().backward()
+    for found, wanted in ((trace.time_first(), expected), (trace.time_first().gradients, expected.gradients)):
+        for name, value in wanted.items():
+            torch.testing.assert_close(found[name], value, **CLOSE)
+
+
+@needs_core
+@pytest.mark.parametrize("kind", [True, "gradients"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_traces_of_every_cell_come_from_the_core(cell: str, kind: Any) -> None:
+    for layer in (LSTM(I, H, cell=cell), LSTM(I, H, 2, cell=cell, bidirectional=True)):
+        for lengths in (None, [T, 2, 1]):
+            said = explain(layer, torch.zeros(T, B, I), lengths=lengths, return_trace=kind)
+            assert said.startswith("native: chosen"), said
+
+
+@needs_core
+@pytest.mark.skipif(shutil.which("c++") is None, reason="there is no C++ compiler")
+@pytest.mark.parametrize("kind", [True, "gradients"])
+@pytest.mark.parametrize("own", QUICK_USERS, ids=[own.name for own in QUICK_USERS])
+def test_traces_of_a_users_own_cell_come_from_the_core_by_its_own_names(own: Cell, kind: Any) -> None:
+    layer = LSTM(I, H, cell=own, bidirectional=True)
+    said = explain(layer, torch.zeros(T, B, I), return_trace=kind)
+    assert said.startswith("native: chosen"), said
+    output, _, trace = layer(torch.randn(T, B, I), return_trace=kind)
+    assert list(trace) == list(own.values)
+    torch.testing.assert_close(trace["h"][0, 0], output[..., :H])
+    if kind == "gradients":
+        output.sum().backward()
+        assert set(trace.gradients) == set(own.tapped)
+        assert all(trace.gradients[gate].abs().max() > 0 for gate in own.gates)
