@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from holdfast.lab.experiment import Experiment
 from holdfast.lab.experiments.adding import ADDING
+from holdfast.lab.experiments.copy_memory import COPY_MEMORY
+from holdfast.lab.experiments.initialisation import INITIALISATION
 from holdfast.lab.experiments.multiplication import MULTIPLICATION
 from holdfast.lab.experiments.two_sequences import TWO_SEQUENCES
+from holdfast.lab.experiments.variants import VARIANTS_ON_CHORALES
 
 EXPERIMENTS: dict[str, Experiment] = {
     experiment.name: experiment
@@ -13,5 +16,8 @@ EXPERIMENTS: dict[str, Experiment] = {
         TWO_SEQUENCES,
         ADDING,
         MULTIPLICATION,
+        COPY_MEMORY,
+        INITIALISATION,
+        VARIANTS_ON_CHORALES,
     )
 }

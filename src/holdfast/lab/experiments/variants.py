@@ -290,7 +290,7 @@ VARIANTS_ON_CHORALES = Experiment(
         "variant, chosen on validation; Adam on batches of 8 instead of gradient descent with momentum"
     ),
     cases=(case("JSB Chorales", 3, 40),),
-    quick=(case("JSB Chorales, 3 passes", 1, 3),),
+    quick=(case("JSB Chorales, 12 passes", 1, 12),),
     run=run,
     counts="passes over the 229 chorales",
     error="negative log-likelihood on validation, nats per step",
