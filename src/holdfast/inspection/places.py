@@ -26,12 +26,14 @@ class Place:
         module: which of `Subject.layers` it is in, counted from 0.
         layer: which layer of that module, l.
         direction: 0 forward, 1 from the end.
+        number: which layer of the whole network it is, counted from 1.
     """
 
     label: str
     module: int
     layer: int
     direction: int
+    number: int
 
     def of(self, traces: Sequence[Trace], name: str) -> Tensor:
         """One named value here, `[T, B, width]`, of the traces of `Subject.run`."""
@@ -61,7 +63,7 @@ def places_in(layers: Iterable[LSTM]) -> list[Place]:
             count += 1
             for direction in range(lstm.directions):
                 label = f"layer {count}" + (", from the end" if direction == REVERSE else "")
-                found.append(Place(label, module, layer, direction))
+                found.append(Place(label, module, layer, direction, count))
     return found
 
 

@@ -24,6 +24,9 @@ MAX_NGRAMS_BYTES = 512 << 20
 MAX_HISTORY_BYTES = 16 << 20
 """history.csv: 100,000 lines of 160 bytes."""
 
+MAX_PROBES_BYTES = 64 << 20
+"""probes.csv: 32,000 probes of 50 lines of 40 bytes; a larger one is left beside the model."""
+
 MAX_CARD_BYTES = 1 << 20
 """README.md: a page."""
 
@@ -57,7 +60,7 @@ TEXT_FILES = {
 }
 """The optional text files of a model and the most bytes each may have."""
 
-PICTURE_FILES = {"loss.png": MAX_PICTURE_BYTES}
+PICTURE_FILES = {"loss.png": MAX_PICTURE_BYTES, "probes.csv": MAX_PROBES_BYTES}
 """Optional files for people; a load does not open them."""
 
 TASKS = ("text-classification",)

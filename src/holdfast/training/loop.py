@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from holdfast.training.checkpoint import load_checkpoint, save_checkpoint
 from holdfast.training.history import EpochRow
 from holdfast.training.interrupt import StopRequest, stop_on_signals
 from holdfast.training.options import TrainingOptions
+from holdfast.training.probes import Probe, ProbeRow
 from holdfast.training.progress import Listener
 from holdfast.training.run import Run
 
@@ -55,6 +57,7 @@ def fit(
     checkpoint: Path | None = None,
     resume: bool = False,
     listener: Listener | None = None,
+    probe: Probe | None = None,
 ) -> list[EpochRow]:
     """Train `network` by AdamW until validation stops improving, and leave the best averaged weights in it.
 
@@ -69,6 +72,7 @@ def fit(
             None: none.
         resume: go on from `checkpoint`.
         listener: told of every step and epoch.
+        probe: looks inside the network every so many steps; changes no bit of the training.
 
     Returns:
         One row per epoch.
@@ -80,7 +84,7 @@ def fit(
     """
     listener = listener or Listener()
     keep_freed_memory()
-    with torch.random.fork_rng(devices=[]), stop_on_signals() as stop:
+    with torch.random.fork_rng(devices=[]), stop_on_signals() as stop, ExitStack() as stack:
         torch.manual_seed(options.seed)
         run = Run(network, options, steps_per_epoch=len(problem.batches(0)), identity=problem.identity)
         if resume:
@@ -89,8 +93,11 @@ def fit(
             run.restore(load_checkpoint(checkpoint))
             listener.message(f"resumed after epoch {run.epoch}, step {run.position}")
         listener.start(options.epochs, run.steps_per_epoch)
+        if probe is not None:
+            stack.callback(probe.sink.close)
+            probe.sink.begin(run.epoch + 1, run.position)
         while run.epoch < options.epochs and run.epochs_without_gain < options.patience:
-            _train_epoch(run, problem, checkpoint, stop, listener)
+            _train_epoch(run, problem, checkpoint, stop, listener, probe)
             listener.epoch(run.history[-1])
             if checkpoint is not None:
                 save_checkpoint(checkpoint, run.checkpoint())
@@ -101,7 +108,12 @@ def fit(
 
 
 def _train_epoch(
-    run: Run, problem: Problem, checkpoint: Path | None, stop: StopRequest, listener: Listener
+    run: Run,
+    problem: Problem,
+    checkpoint: Path | None,
+    stop: StopRequest,
+    listener: Listener,
+    probe: Probe | None,
 ) -> None:
     """Train from the run's position to the end of its epoch, then validate the averaged weights."""
     options, started, saved = run.options, time.monotonic(), time.monotonic()
@@ -111,6 +123,8 @@ def _train_epoch(
         loss, norm = _step(run, problem, rows)
         run.count(loss, norm, len(rows))
         listener.step(run.epoch + 1, run.position, loss)
+        if probe is not None and probe.due(run.steps):
+            probe.take(run.network, problem.loss, rows, _own_numbers(run, loss, norm), run.steps)
         minutes = (time.monotonic() - saved) / 60
         if checkpoint is not None and (stop.asked or minutes >= options.checkpoint_minutes > 0):
             save_checkpoint(checkpoint, run.checkpoint())
@@ -148,9 +162,16 @@ def _step(run: Run, problem: Problem, rows: Rows) -> tuple[float, float]:
     return value, norm
 
 
+def _own_numbers(run: Run, loss: float, norm: float) -> list[ProbeRow]:
+    """What a probe writes down of the step itself."""
+    clipped = run.sums["clipped"] / run.sums["steps"]
+    numbers = {"loss": loss, "gradient_norm": norm, "clipped_share": clipped}
+    return [ProbeRow(run.epoch + 1, run.position, name, value) for name, value in numbers.items()]
+
+
 def _learning_rate(run: Run) -> float:
     options = run.options
-    step = run.epoch * run.steps_per_epoch + run.position + 1
+    step = run.steps + 1
     steps = options.epochs * run.steps_per_epoch
     if options.schedule == "cosine":
         return options.learning_rate * schedule.cosine(min(step, steps), steps, options.warmup)

@@ -31,3 +31,14 @@ class TrainingOptions(Options):
     seed: int = option(
         0, "of the split, the initial weights, the batches and the dropouts", at_least=0, at_most=2**31
     )
+
+
+@dataclass(frozen=True)
+class ProbeOptions(Options):
+    """Looks inside the network while it is trained; they change no bit of it."""
+
+    write: Literal["none", "csv", "tensorboard"] = option(
+        "none", "what the probes are written to: a CSV file, or TensorBoard (extra: tensorboard)"
+    )
+    every: int = option(100, "steps of training from one look to the next", at_least=1)
+    rows: int = option(8, "rows of the batch that a look reads once more", at_least=1)

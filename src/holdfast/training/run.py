@@ -51,6 +51,11 @@ class Run:
         self.best: dict[str, Tensor] = {}
 
     @property
+    def steps(self) -> int:
+        """Finished steps of all epochs."""
+        return self.epoch * self.steps_per_epoch + self.position
+
+    @property
     def epochs_without_gain(self) -> int:
         """Finished epochs since the one with the lowest validation loss."""
         losses = [row.valid_loss for row in self.history]

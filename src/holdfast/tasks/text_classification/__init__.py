@@ -14,6 +14,7 @@ from holdfast.tasks.text_classification.lstm_part import Watch
 from holdfast.tasks.text_classification.model import TextModel, TextTrace
 from holdfast.tasks.text_classification.options import TextClassificationOptions
 from holdfast.tasks.text_classification.saved import TASK, from_bundle, save
+from holdfast.training.probe_files import PROBES_FILE, csv_beside, probe_beside, written_probes
 from holdfast.training.progress import Listener
 
 __all__ = ["TEXT_CLASSIFICATION", "TextClassificationOptions", "TextModel", "TextTrace"]
@@ -37,15 +38,18 @@ def _train(
         raise ConfigError(
             f"{checkpoint} is left from a run that was stopped: go on with --resume, or delete it"
         )
+    probe = probe_beside(out, options.probes)
     splits = read_splits(data, valid, test, options)
     listener.read(splits.lines)
-    model, history = learn(splits, options, Watch(checkpoint, resume, listener))
+    model, history = learn(splits, options, Watch(checkpoint, resume, listener, probe))
     listener.message("scoring")
     table, split = (splits.valid, "valid") if splits.test is None else (splits.test, "test")
     scores = model.score(table, split=split)
-    pictures = {"loss.png": loss_picture(history)} if history else {}
-    path = save(out, model, scores=scores, history=history, pictures=pictures, overwrite=overwrite)
+    extra = {"loss.png": loss_picture(history), **written_probes(out, options.probes)} if history else {}
+    path = save(out, model, scores=scores, history=history, extra=extra, overwrite=overwrite)
     checkpoint.unlink(missing_ok=True)
+    if PROBES_FILE in extra:
+        csv_beside(out).unlink()
     return Trained(model, scores, history, path)
 
 

@@ -155,6 +155,7 @@ def learn(splits: Splits, options: TextClassificationOptions, watch: Watch) -> L
     tokeniser = Tokeniser.fit(train.texts, options.tokens)
     network: TextNetwork | None = None
     history: list[EpochRow] = []
+    advice: list[str] = []
     valid_lstm = np.zeros((len(valid.texts), len(classes)))
     if options.parts.lstm:
         watch.listener.message("LSTM part")
@@ -167,7 +168,8 @@ def learn(splits: Splits, options: TextClassificationOptions, watch: Watch) -> L
             )
         learning = Encoded(sequences, targets, _row_names(train))
         choosing = Encoded(tokeniser.encode(valid.texts), valid_targets, _row_names(valid))
-        network, history = train_network(learning, choosing, tokeniser.size, options, watch)
+        network, history, found = train_network(learning, choosing, tokeniser.size, options, watch)
+        advice = [one.text for one in found]
         valid_lstm = log_odds(network, choosing.sequences)
     valid_naive = (
         np.zeros_like(valid_lstm)
@@ -184,7 +186,7 @@ def learn(splits: Splits, options: TextClassificationOptions, watch: Watch) -> L
         mixtures=_mixtures(valid_naive, valid_lstm, valid_targets, (naive is not None, network is not None)),
         prior=majority(targets, len(classes)),
         seen={"train": np.unique(text_hashes(train.texts)), "valid": np.unique(text_hashes(valid.texts))},
-        training=_summary(splits, history, time.monotonic() - began),
+        training=_summary(splits, history, time.monotonic() - began) | {"advice": advice},
     )
     return Learnt(model, history)
 

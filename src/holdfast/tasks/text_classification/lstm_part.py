@@ -16,11 +16,14 @@ from torch.nn import functional
 from holdfast.data.batches import length_batches, pad, sequential_batches
 from holdfast.features.ngrams import decisions
 from holdfast.features.word_vectors import start_vectors
+from holdfast.inspection.advice import Advice
 from holdfast.nn.network import TextNetwork
 from holdfast.tasks.text_classification.options import TextClassificationOptions
+from holdfast.training.advice import advice_after
 from holdfast.training.history import EpochRow
 from holdfast.training.loop import Problem, fit
 from holdfast.training.mixing import choose_mixture, log_loss
+from holdfast.training.probes import Probe
 from holdfast.training.progress import Listener
 
 Array = NDArray[np.float64]
@@ -39,11 +42,20 @@ class Encoded(NamedTuple):
 
 
 class Watch(NamedTuple):
-    """Where training keeps its checkpoint, whether it goes on from there, and who is told."""
+    """Where training keeps its checkpoint, whether it goes on from it, who is told, and who looks inside."""
 
     checkpoint: Path | None
     resume: bool
     listener: Listener
+    probe: Probe | None = None
+
+
+class TrainedNetwork(NamedTuple):
+    """A trained network, the history of its epochs, and advice about both."""
+
+    network: TextNetwork
+    history: list[EpochRow]
+    advice: list[Advice]
 
 
 def new_network(vocabulary: int, classes: int, options: TextClassificationOptions) -> TextNetwork:
@@ -55,7 +67,7 @@ def new_network(vocabulary: int, classes: int, options: TextClassificationOption
 
 def train_network(
     train: Encoded, valid: Encoded, vocabulary: int, options: TextClassificationOptions, watch: Watch
-) -> tuple[TextNetwork, list[EpochRow]]:
+) -> TrainedNetwork:
     """Train a network until validation stops improving.
 
     Args:
@@ -63,10 +75,10 @@ def train_network(
         valid: the rows that choose the epoch.
         vocabulary: number of token ids.
         options: everything that can be chosen.
-        watch: checkpoint and listener.
+        watch: checkpoint, listener and probe.
 
     Returns:
-        The network with the best averaged weights, and one row per epoch.
+        The network with the best averaged weights, one row per epoch, and what to try.
     """
     classes = train.targets.shape[1] if train.targets.ndim == 2 else int(train.targets.max()) + 1
     network = new_network(vocabulary, classes, options)
@@ -113,8 +125,12 @@ def train_network(
             checkpoint=watch.checkpoint,
             resume=watch.resume,
             listener=watch.listener,
+            probe=watch.probe,
         )
-    return network, history
+        advice = advice_after(network, loss, batches(0)[-1], history, settings)
+    for one in advice:
+        watch.listener.message(f"advice: {one.text}")
+    return TrainedNetwork(network, history, advice)
 
 
 def _identity(train: Encoded, valid: Encoded, options: TextClassificationOptions) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from holdfast.features.tokens import TokenOptions
 from holdfast.nn.network import NetworkOptions
 from holdfast.options import Options, option
-from holdfast.training.options import TrainingOptions
+from holdfast.training.options import ProbeOptions, TrainingOptions
 
 
 @dataclass(frozen=True)
@@ -46,3 +46,4 @@ class TextClassificationOptions(Options):
     parts: PartOptions = PartOptions()
     network: NetworkOptions = NetworkOptions()
     training: TrainingOptions = TrainingOptions()
+    probes: ProbeOptions = ProbeOptions()

@@ -40,7 +40,7 @@ def save(
     *,
     scores: ScoreTable,
     history: Sequence[EpochRow] = (),
-    pictures: Mapping[str, bytes] | None = None,
+    extra: Mapping[str, bytes] | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Write `model` as a directory; see `docs/format.md`.
@@ -71,7 +71,7 @@ def save(
         "tokenizer.json": model.tokeniser.to_json(),
         "history.csv": to_csv(history),
         "README.md": model_card(config, metrics, verdict=scores.verdict()),
-        **(pictures or {}),
+        **(extra or {}),
     }
     return save_bundle(path, config=config, tensors=tensors, files=files, overwrite=overwrite)
 
