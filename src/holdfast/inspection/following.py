@@ -4,6 +4,10 @@ Each value of each unit is correlated (Pearson) with each property over all step
 few rows give large correlations by chance alone, the more so as both change slowly in time. So the same is
 done with the property shifted in a circle within each row by a random number of steps, which keeps how slowly
 it changes but not where; what the best of all units reaches there in 1 % of the draws is the noise level.
+
+A straight trend over a row is taken out of both first, so that a unit which follows the position is not said
+to follow whatever else rises or falls with it; only a property that is itself straight, such as the position,
+is compared as it is.
 """
 
 from __future__ import annotations
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
 CHANCE = 0.01
 DRAWS = 200
 """The noise level is then the third largest of the draws; ten properties give none by chance, mostly."""
+ROUNDING = 1e-6
 Array = NDArray[Any]
 
 
@@ -38,7 +43,7 @@ class Follower(NamedTuple):
         place: the strand's label.
         unit: its index.
         value: the name in the equations whose correlation is largest.
-        correlation: from -1 to 1.
+        correlation: from -1 to 1, without straight trends.
         low: the value's mean where the property is low: at its smallest number if it has two, else in the
             lower quarter of the steps.
         high: the same where the property is high.
@@ -122,9 +127,11 @@ def following(
     generator = np.random.default_rng(seed)
     units = len({(place, unit) for place, _, unit in labels})
     found = []
-    standard = _standardised(values)
+    plain_values, bent_values = (_standardised(part) for part in (values, _without_trend(values, lengths)))
     for name, numbers in flat.items():
-        wanted = _standardised(numbers[:, None])
+        straight = _is_straight(numbers, lengths)
+        standard = plain_values if straight else bent_values
+        wanted = _standardised(numbers[:, None] if straight else _without_trend(numbers[:, None], lengths))
         correlations = (wanted.T @ standard)[0]
         by_chance = np.abs(_shifted(wanted[:, 0], lengths, generator) @ standard).max(1)
         noise = float(np.quantile(by_chance, 1 - CHANCE, method="higher"))
@@ -166,8 +173,24 @@ def _standardised(columns: Array) -> NDArray[np.float32]:
     centred = columns - columns.mean(0, dtype=np.float64)
     length = np.sqrt(np.square(centred).sum(0))
     # A change by rounding only is none.
-    moves = length > 1e-6 * np.sqrt(len(columns)) * (1e-6 + np.abs(columns).max(0))
+    moves = length > ROUNDING * np.sqrt(len(columns)) * (ROUNDING + np.abs(columns).max(0))
     return np.where(moves, centred / np.where(moves, length, 1), 0).astype(np.float32)
+
+
+def _without_trend(columns: Array, lengths: Sequence[int]) -> Array:
+    """Each row without its slope over the steps; its mean stays."""
+    straightened = []
+    for row in np.split(columns, np.cumsum(lengths)[:-1]):
+        steps = np.arange(len(row)) - (len(row) - 1) / 2
+        slope = steps @ row / (float(steps @ steps) or 1.0)
+        straightened.append(row - steps[:, None] * slope)
+    return np.concatenate(straightened)
+
+
+def _is_straight(numbers: Array, lengths: Sequence[int]) -> bool:
+    """Whether a property is a straight line in every row."""
+    bent = np.split(_without_trend(numbers[:, None], lengths), np.cumsum(lengths)[:-1])
+    return all(np.ptp(row) <= ROUNDING * np.ptp(numbers) for row in bent)
 
 
 def _shifted(
