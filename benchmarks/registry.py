@@ -19,6 +19,7 @@ from groups import (
     scaling,
     staged,
     step,
+    tracing,
     variants,
     words,
 )
@@ -47,6 +48,7 @@ GROUPS: dict[str, Callable[[str], Iterable[Measurable]]] = {
     "recompute": recompute.cases,
     "product": product.cases,
     "scaling": scaling.cases,
+    "tracing": tracing.cases,
     "words": words.cases,
     "ragged": ragged.cases,
     "extremes": extremes.cases,
