@@ -107,6 +107,7 @@ class Run:
         tensors: dict[str, Tensor] = {
             f"network.{name}": value for name, value in self.network.named_parameters()
         }
+        tensors |= {f"buffer.{name}": value for name, value in self.network.named_buffers()}
         tensors |= {f"average.{name}": value for name, value in self.average.values.items()}
         tensors |= {f"best.{name}": value for name, value in self.best.items()}
         for index, moments in self.optimizer.state_dict()["state"].items():
@@ -135,6 +136,8 @@ class Run:
             for name, parameter in self.network.named_parameters():
                 parameter.copy_(tensors[f"network.{name}"])
                 self.average.values[name].copy_(tensors[f"average.{name}"])
+            for name, buffer in self.network.named_buffers():
+                buffer.copy_(tensors[f"buffer.{name}"])
             state = self.optimizer.state_dict()
             state["state"] = _optimizer_state(tensors)
             self.optimizer.load_state_dict(state)

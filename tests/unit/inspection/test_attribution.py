@@ -37,7 +37,8 @@ def linear(weighted: Tensor) -> Tensor:
 
 def contributions(baseline: Tensor | None = None) -> np.ndarray:
     x = row(STEPS).x[:, 0]
-    return ((x - (0 if baseline is None else baseline)) * WEIGHTS).sum(1).numpy()
+    each: np.ndarray = ((x - (0 if baseline is None else baseline)) * WEIGHTS).sum(1).numpy()
+    return each
 
 
 def test_a_linear_network_is_explained_exactly_both_ways() -> None:
@@ -141,7 +142,8 @@ def test_the_numbers_are_plain_and_the_picture_shows_them() -> None:
     told = json.loads(json.dumps(found.as_dict(), allow_nan=False))
     assert told["integrated_gradients"] == found.integrated.tolist()
     axes = found.figure().axes[0]
-    np.testing.assert_allclose([bar.get_height() for bar in axes.patches], found.integrated)
+    bars: Any = axes.patches
+    np.testing.assert_allclose([bar.get_height() for bar in bars], found.integrated)
     np.testing.assert_array_equal(axes.get_lines()[0].get_ydata(), found.occluded)
     assert [label.get_text() for label in axes.get_xticklabels()] == list(found.steps)
 

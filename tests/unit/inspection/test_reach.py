@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from holdfast.inspection import reach as reach_module
 from holdfast.inspection.places import places
 from holdfast.inspection.reach import jacobian_norms, per_step, reach, reach_figure
 
-CLOSE = {"rtol": 1e-9, "atol": 1e-13}
+CLOSE: Any = {"rtol": 1e-9, "atol": 1e-13}
 
 
 def root_mean_square(matrix: Tensor) -> float:
@@ -75,7 +76,7 @@ def test_a_network_without_memory_remembers_nothing() -> None:
 
 def test_an_open_forget_gate_keeps_all() -> None:
     subject = last()
-    (layer,) = subject.layers.values()
+    layer: Any = subject.layers["lstm"]
     with torch.no_grad():
         layer.weight_hh_l0.zero_()
         layer.bias_ih_l0[4:8] = 1000.0
@@ -90,7 +91,7 @@ def test_an_open_forget_gate_keeps_all() -> None:
 def test_a_plain_network_multiplies_by_its_weights(factor: float) -> None:
     """With inputs so small that tanh is straight: gradients shrink or grow by that factor."""
     subject = last(cell="rnn")
-    (layer,) = subject.layers.values()
+    layer: Any = subject.layers["lstm"]
     with torch.no_grad():
         for value in layer.parameters():
             value.mul_(1e-9)
