@@ -21,7 +21,9 @@ BLANK, RECALL = SYMBOLS, SYMBOLS + 1
 HIDDEN = 64
 SHARE = 0.5
 JUDGED = 2000
-LEARNING = Learning(batch=16, rate=0.01, betas=(0.9, 0.9))
+INPUT_GAIN = 8.0
+# The best of what was tried for each; the RNN's loss does not settle with a higher rate or larger weights.
+LSTM_LEARNING, RNN_LEARNING = Learning(rate=0.02, betas=(0.9, 0.95)), Learning(rate=0.001)
 
 
 @dataclass(frozen=True)
@@ -103,27 +105,28 @@ class Lately:
         return float(np.mean(self.losses[-self.batches :])) if len(self.losses) >= self.batches else math.inf
 
 
-def learn_to_copy(network: Copier, task: Task, *, budget: int, seed: int) -> Outcome:
+def learn_to_copy(network: Copier, task: Task, learning: Learning, *, budget: int, seed: int) -> Outcome:
     """Learn fresh sequences until the loss is low or the budget is spent, then test on 2560 others.
 
     Args:
         network: learns in place.
         task: T and K.
+        learning: batch, rate, clipping.
         budget: most sequences to learn.
         seed: of the training sequences; test sequences come from a stream of their own.
     """
     started = time.perf_counter()
     generator = np.random.default_rng(seed)
-    optimiser = torch.optim.Adam(network.parameters(), LEARNING.rate, betas=LEARNING.betas, fused=True)
-    lately, curve, consumed = Lately(JUDGED // LEARNING.batch, []), [], 0
+    optimiser = torch.optim.Adam(network.parameters(), learning.rate, betas=learning.betas, fused=True)
+    lately, curve, consumed = Lately(JUDGED // learning.batch, []), [], 0
     while consumed < budget and lately.mean >= SHARE:
-        x, symbols = draw(generator, LEARNING.batch, task)
+        x, symbols = draw(generator, learning.batch, task)
         loss = loss_of(network(x), symbols)
         optimiser.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), LEARNING.clip)
+        nn.utils.clip_grad_norm_(network.parameters(), learning.clip)
         optimiser.step()
-        consumed += LEARNING.batch
+        consumed += learning.batch
         lately.losses.append(loss.item() / task.memoryless)
         if math.isfinite(lately.mean):
             curve.append((float(consumed), lately.mean))
@@ -153,12 +156,27 @@ def test(network: Copier, task: Task, seed: int) -> dict[str, float]:
     return {"share_of_memoryless": share, "right": float(np.mean(right)), "tested": TESTED}
 
 
-def new_layer(cell: str, delay: int) -> LSTM:
-    """Ten inputs; the LSTM starts remembering for about T steps (chrono: Tallec & Ollivier 2018)."""
-    inputs = SYMBOLS + 2
-    if cell == "rnn":
-        return LSTM(inputs, HIDDEN, cell=cell, init="orthogonal")
-    return LSTM(inputs, HIDDEN, cell=cell, init="chrono", max_lag=1.5 * delay)
+@torch.no_grad()
+def new_layer(cell: str, delay: int, forget_bias: float | None = None) -> LSTM:
+    """Ten inputs, and orthogonal recurrent weights.
+
+    The LSTM starts with large input weights, so that symbols differ for its gates from the start.
+
+    Args:
+        cell: `"lstm"` or `"rnn"`.
+        delay: T.
+        forget_bias: the LSTM's; None for the biases of the chrono initialisation for 1.5 T steps (Tallec &
+            Ollivier 2018).
+    """
+    layer = LSTM(SYMBOLS + 2, HIDDEN, cell=cell, init="orthogonal", forget_bias=forget_bias)
+    if cell == "lstm":
+        first = dict(layer.named_parameters())
+        first["weight_ih_l0"].mul_(INPUT_GAIN)
+        if forget_bias is None:
+            chrono = LSTM(SYMBOLS + 2, HIDDEN, init="chrono", max_lag=1.5 * delay)
+            i_and_f = slice(0, 2 * HIDDEN)
+            first["bias_ih_l0"][i_and_f] = dict(chrono.named_parameters())["bias_ih_l0"][i_and_f]
+    return layer
 
 
 def run(case: Case, arm: Arm, seed: int) -> Outcome:
@@ -166,42 +184,49 @@ def run(case: Case, arm: Arm, seed: int) -> Outcome:
     task = Task(**case.settings)
     torch.manual_seed(seed)
     network = Copier(new_layer(arm.name, task.delay))
-    return learn_to_copy(network, task, budget=arm.budget, seed=seed)
+    learning = RNN_LEARNING if arm.name == "rnn" else LSTM_LEARNING
+    return learn_to_copy(network, task, learning, budget=arm.budget, seed=seed)
 
 
-def case(delay: int, paper: str, budget: int) -> Case:
-    """A line: the RNN gets as many sequences as the LSTM may use."""
-    arms = (Arm("lstm", SOLVES, budget), Arm("rnn", FAILS, budget))
+def case(delay: int, paper: str) -> Case:
+    """A line: the RNN gets about three times as many sequences as the LSTM needs."""
+    arms = (Arm("lstm", SOLVES, 96_000), Arm("rnn", FAILS, 72_000))
     return Case(f"T = {delay}", paper, arms, {"delay": delay})
 
 
+QUICK = Case(
+    "T = 40, 3 symbols",
+    "says nothing of so short a task",
+    (Arm("lstm", SOLVES, 10_000), Arm("rnn", FAILS, 10_000)),
+    {"delay": 40, "kept": 3},
+)
 COPY_MEMORY = Experiment(
     name="copy_memory",
     title="Copying ten symbols after a long silence",
     source=(
-        "Hochreiter & Schmidhuber 1997; in this form Arjovsky, Shah & Bengio 2016, 4.1; "
-        "with chrono initialisation Tallec & Ollivier 2018"
+        "Hochreiter & Schmidhuber 1997; in this form Arjovsky, Shah & Bengio 2016; with chrono "
+        "initialisation Tallec & Ollivier 2018"
     ),
     question=(
         "Ten symbols are shown, then nothing for T steps, then a sign to give them back in order. Who "
         "remembers nothing can do no better than 10 ln 8 / (T + 20) nats per step, by guessing in time."
     ),
     criterion="the loss of the last 2,000 training sequences is below half of the memoryless one",
-    ours="Adam on batches of 16, 64 units, chrono initialisation (orthogonal for the RNN), clipping at 1",
+    ours=(
+        "Adam on batches of 16, 64 units, orthogonal recurrent weights; the LSTM with a rate of 0.02, the "
+        "biases of the chrono initialisation and input weights eight times as large as usual, the RNN with "
+        "0.001 and usual ones, which suit it better"
+    ),
     cases=(
-        case(100, "LSTM slowly below the memoryless loss", 64_000),
-        case(200, "LSTM at the memoryless loss", 64_000),
-        case(500, "LSTM at the memoryless loss (2016); with chrono initialisation below it (2018)", 64_000),
+        case(100, "2016: the LSTM gets below the memoryless loss, slowly"),
+        case(200, "2016: the LSTM stays at the memoryless loss"),
+        case(500, "2016: the LSTM stays at the memoryless loss; 2018: below it with chrono initialisation"),
     ),
-    quick=(
-        Case(
-            "T = 20, 3 symbols",
-            "",
-            (Arm("lstm", SOLVES, 16_000), Arm("rnn", FAILS, 16_000)),
-            {"delay": 20, "kept": 3},
-        ),
-    ),
+    quick=(QUICK,),
     run=run,
-    seeds=2,
     error="loss of the last 2,000 training sequences over the memoryless one",
+    note=(
+        "Where the LSTM of 2016 stayed at the memoryless loss, this one starts with open forget gates and "
+        "nearly closed input gates. What that alone makes of it is in the experiment on first values."
+    ),
 )

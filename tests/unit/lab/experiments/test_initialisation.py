@@ -39,7 +39,25 @@ def test_the_other_arms_differ_in_nothing_else() -> None:
 
 def test_the_rnn_is_there_too() -> None:
     assert start("rnn", 100) == {"cell": "rnn"}
-    assert all(case.arm("rnn").budget for case in INITIALISATION.cases)
+    assert initialisation.copying_layer("rnn", 100).cell.name == "rnn"
+    assert sum("rnn" in [arm.name for arm in case.arms] for case in INITIALISATION.cases) >= 2
+
+
+@pytest.mark.parametrize(("arm", "bias"), [("forget bias 0", 0.0), ("forget bias 5", 5.0)])
+def test_who_copies_starts_with_the_forget_bias_of_its_arm(arm: str, bias: float) -> None:
+    layer = initialisation.copying_layer(arm, 100)
+    biases = (layer.bias_ih_l0 + layer.bias_hh_l0).detach().chunk(4)
+    assert torch.equal(biases[0], torch.zeros(layer.hidden_size))
+    assert torch.equal(biases[1], torch.full((layer.hidden_size,), bias))
+
+
+def test_chrono_closes_the_input_gate_of_who_copies_as_it_opens_the_forget_gate() -> None:
+    layer = initialisation.copying_layer("chrono", 100)
+    i, f, g, o = (layer.bias_ih_l0 + layer.bias_hh_l0).detach().chunk(4)
+    assert torch.equal(i, -f)
+    assert 100 < float(f.exp().max()) <= 149
+    assert not g.any()
+    assert not o.any()
 
 
 def test_the_start_decides_who_solves_the_quick_version() -> None:

@@ -10,8 +10,11 @@ import torch
 
 from holdfast.cells import CELLS
 from holdfast.lab.bundled import chorales
+from holdfast.lab.experiment import Outcome
 from holdfast.lab.experiments import variants
 from holdfast.lab.experiments.variants import Composer, Pieces, Trial
+from holdfast.lab.jobs import Job
+from holdfast.lab.results import Results
 
 
 def test_the_file_is_the_one_its_readme_describes() -> None:
@@ -124,3 +127,33 @@ def test_a_network_whose_memory_is_cut_is_not_solved(monkeypatch) -> None:
     monkeypatch.setattr(variants, "new_layer", forgetful)
     (case,) = variants.VARIANTS_ON_CHORALES.quick
     assert not variants.run(case, case.arm("vanilla"), 0).solved
+
+
+def results_of(tests: dict[str, list[float]]) -> Results:
+    (case,) = variants.VARIANTS_ON_CHORALES.cases
+    outcomes = {
+        Job("variants", case.name, name, seed): Outcome(True, 1, "", {"test": test})
+        for name, found in tests.items()
+        for seed, test in enumerate(found)
+    }
+    return Results("variants", outcomes)
+
+
+def test_the_order_is_that_of_the_means_and_leaves_out_what_was_not_run() -> None:
+    results = results_of({"NFG": [8.9, 9.0], "vanilla": [8.6, 8.5], "CIFG": [8.4, 8.8]})
+    (case,) = variants.VARIANTS_ON_CHORALES.cases
+    assert variants.ordering(results, case.name) == [
+        ("vanilla", [8.6, 8.5]),
+        ("CIFG", [8.4, 8.8]),
+        ("NFG", [8.9, 9.0]),
+    ]
+
+
+def test_the_picture_shows_every_seed_of_every_variant() -> None:
+    figure = variants.ordering_figure(
+        variants.VARIANTS_ON_CHORALES, results_of({"NFG": [8.9, 9.0], "vanilla": [8.6, 8.5]})
+    )
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["vanilla", "NFG"]
+    dots = [list(line.get_ydata()) for line in axes.lines if line.get_marker() == "o"]
+    assert dots == [[8.6, 8.5], [8.9, 9.0]]
