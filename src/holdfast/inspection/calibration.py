@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holdfast.errors import InputError
+from holdfast.inspection.axes import tidy
 from holdfast.inspection.canvas import GREY, TRAIN, new_figure
 from holdfast.inspection.plain import plain
 
@@ -79,15 +80,12 @@ class Calibration:
         above.plot(
             self.confidence[filled], self.accuracy[filled], color=TRAIN, marker="o", label="this model"
         )
-        above.set_ylabel("share that is right")
         above.set_ylim(-0.03, 1.03)
         above.legend(frameon=False, fontsize=8)
         below.bar(self.edges[:-1], self.counts, 1 / BINS, align="edge", color=GREY)
-        below.set_ylabel("answers")
-        below.set_xlabel("how sure it says it is")
         below.set_xlim(0, 1)
-        for axes in (above, below):
-            axes.spines[["top", "right"]].set_visible(False)
+        tidy(above, up="share that is right")
+        tidy(below, across="how sure it says it is", up="answers")
         return figure
 
 

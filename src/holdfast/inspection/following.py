@@ -269,5 +269,5 @@ def _draw(axes: Axes, one: Following, most: int) -> None:
     axes.set_xlim(-1, 1)
     axes.set_xticks([-1, -0.5, 0, 0.5, 1])
     axes.tick_params(axis="x", labelsize=7)
-    axes.set_title(f"{one.name} ({one.beyond} beyond chance)", fontsize=9, loc="left")
+    axes.set_title(f"{one.name}: {one.beyond} units", fontsize=9, loc="left", parse_math=False)
     axes.spines[["top", "right", "left"]].set_visible(False)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from holdfast.errors import InputError
+from holdfast.inspection.axes import tidy
 from holdfast.inspection.canvas import GREY, SERIES, new_figure
 from holdfast.inspection.places import Place, places
 from holdfast.inspection.plain import plain
@@ -254,12 +255,12 @@ def unit_effects_figure(found: Sequence[UnitEffects]) -> Figure:
     for index, one in enumerate(found):
         effects = np.maximum(one.effect[one.ranking], LITTLE / 100)
         shares = np.arange(1, len(effects) + 1) / len(effects)
-        axes.plot(shares, effects, color=SERIES[index % len(SERIES)], label=one.place)
-    axes.axhline(LITTLE, color=GREY, linestyle=":", linewidth=1, label="below: does nothing")
+        axes.plot(
+            shares, effects, color=SERIES[index % len(SERIES)], label=f"{one.place}: {len(one.idle)} idle"
+        )
+    axes.axhline(LITTLE, color=GREY, linestyle=":", linewidth=1, label="1 % of the scores' size")
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter("{x:.4g}")
-    axes.set_xlabel("share of the units, from the least important")
-    axes.set_ylabel("change of the scores without it")
-    axes.spines[["top", "right"]].set_visible(False)
+    tidy(axes, across="share of the units, from the least important", up="change of the scores without it")
     axes.legend(frameon=False, fontsize=8)
     return figure

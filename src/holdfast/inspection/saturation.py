@@ -140,4 +140,7 @@ def _draw(axes: Axes, one: Saturation) -> None:
     axes.set_yticks([])
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(labelsize=7)
-    axes.set_title(f"{one.value}   ≤ {one.low_share:.0%}   ≥ {one.high_share:.0%}", fontsize=8)
+    low, high = ("shut", "open") if one.low == 0 else ("low", "high")
+    axes.set_title(
+        f"{one.value}: {one.low_share:.0%} {low}, {one.high_share:.0%} {high}", fontsize=8, parse_math=False
+    )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from holdfast.inspection.axes import tidy
 from holdfast.inspection.canvas import SERIES, new_figure
 from holdfast.inspection.places import places
 from holdfast.inspection.plain import plain
@@ -94,11 +95,8 @@ def spectra_figure(found: Sequence[Spectrum]) -> Figure:
             colour = SERIES[index % len(SERIES)]
             grid[row, 0].plot(one.input, color=colour, label=one.gate)
             grid[row, 1].plot(one.recurrent, color=colour, label=f"{one.gate}, radius {one.radius:.2f}")
-        grid[row, 0].set_title(f"{label}: input weights", fontsize=9, loc="left")
-        grid[row, 1].set_title("recurrent weights", fontsize=9, loc="left")
-        for axes in grid[row]:
+        for axes, title in zip(grid[row], (f"{label}: input weights", "recurrent weights"), strict=True):
             axes.set_ylim(bottom=0)
-            axes.spines[["top", "right"]].set_visible(False)
-            axes.tick_params(labelsize=7)
+            tidy(axes, up="singular value", title=title)
             axes.legend(frameon=False, fontsize=7)
     return figure

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from holdfast.inspection.axes import tidy
 from holdfast.inspection.canvas import GREY, SERIES, new_figure
 from holdfast.inspection.plain import plain
 from holdfast.inspection.strands import Strand
@@ -148,9 +149,7 @@ def time_constants_figure(found: Sequence[TimeConstants]) -> Figure:
     axes.axhline(longest, color=GREY, linestyle=":", linewidth=1, label="the longest row")
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter("{x:g}")
-    axes.set_xlabel("share of the units, from the most forgetful")
-    axes.set_ylabel("time constant in steps")
-    axes.spines[["top", "right"]].set_visible(False)
+    tidy(axes, across="share of the units, from the most forgetful", up="time constant in steps")
     axes.legend(frameon=False, fontsize=8)
     return figure
 

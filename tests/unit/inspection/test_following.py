@@ -162,5 +162,5 @@ def test_it_is_said_in_words_as_data_and_as_a_picture() -> None:
     data = json.loads(json.dumps(found[0].as_dict(), allow_nan=False))
     assert data["followers"][0]["unit"] == 4
     drawn = following_figure(found, most=3)
-    assert drawn.axes[0].get_title(loc="left") == "inside (2 beyond chance)"
+    assert drawn.axes[0].get_title(loc="left") == "inside: 2 units"
     assert [text.get_text() for text in drawn.axes[0].get_yticklabels()][-1] == "layer 1: unit 4, f"
