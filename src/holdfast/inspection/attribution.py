@@ -75,6 +75,18 @@ class Attribution:
         """The steps with the largest contributions by size, the largest first."""
         return [int(step) for step in np.argsort(-np.abs(self.integrated), kind="stable")[:most]]
 
+    @property
+    def sentence(self) -> str:
+        """The finding in words: what speaks most for the output, and what against it."""
+        best, worst = int(self.integrated.argmax()), int(self.integrated.argmin())
+        told = [
+            f"“{self.steps[step]}” (step {step + 1}) speaks most {side} {self.output} "
+            f"({self.integrated[step]:+.2f})"
+            for step, side in ((best, "for"), (worst, "against"))
+            if (self.integrated[step] > 0) == (side == "for") and self.integrated[step]
+        ]
+        return f"{self.name}: {', '.join(told) or 'no step speaks for or against ' + self.output}"
+
     def as_dict(self) -> dict[str, Any]:
         """The numbers as JSON has them."""
         return {

@@ -18,7 +18,7 @@ from torch import Tensor
 from holdfast.errors import InputError
 from holdfast.inspection.axes import count_steps, tidy
 from holdfast.inspection.canvas import SERIES, new_figure
-from holdfast.inspection.places import lag_of_share, median_by_lag, places
+from holdfast.inspection.places import lag_of_share, median_by_lag, middle_length, places
 from holdfast.inspection.subject import Reading, Subject
 
 if TYPE_CHECKING:
@@ -54,6 +54,15 @@ class Perturbation:
     def remembered(self, name: str) -> float:
         """The median over the readings of the lag within which 90 % of the changes lie."""
         return float(np.median(self.memory[name]))
+
+    @property
+    def sentence(self) -> str:
+        """The finding in words."""
+        return (
+            f"{MASS:.0%} of what a single changed input changes in the answer lies within "
+            f"{self.remembered(SCORES):g} steps of the end (half of the rows have "
+            f"{middle_length(self.readings)} or more)"
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """The numbers as JSON has them."""

@@ -81,3 +81,8 @@ def lag_of_share(curve: NDArray[Any], share: float) -> int:
     """The lag within which `share` of a curve's sum lies, from lag 0 on; 0 where the sum is 0."""
     total = np.cumsum(curve, dtype=np.float64)
     return int(np.searchsorted(total, share * total[-1] * (1 - 1e-12))) if total[-1] > 0 else 0
+
+
+def middle_length(readings: NDArray[np.int64]) -> int:
+    """How many lags at least half of the rows reach, of how many rows reach each lag: their median length."""
+    return int((readings >= readings[0] / 2).sum())

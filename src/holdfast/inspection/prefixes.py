@@ -53,6 +53,17 @@ class Prefixes:
         step = int(np.abs(self.changes).argmax())
         return step if abs(self.changes[step]) >= TURN else None
 
+    @property
+    def sentence(self) -> str:
+        """The finding in words: which step turned the answer, if one did."""
+        if self.turn is None:
+            return f"{self.name}: no step alone changed what it says of {self.output} by {TURN:g} or more"
+        before = self.before if self.turn == 0 else self.after[self.turn - 1]
+        return (
+            f"{self.name}: “{self.steps[self.turn]}” (step {self.turn + 1}) turned it, from {before:+.1f} to "
+            f"{self.after[self.turn]:+.1f} for {self.output}; at the end it is {self.after[-1]:+.1f}"
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """The numbers as JSON has them."""
         return {

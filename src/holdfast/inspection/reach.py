@@ -20,7 +20,7 @@ from torch import Tensor
 from holdfast.errors import InputError
 from holdfast.inspection.axes import count_steps, tidy
 from holdfast.inspection.canvas import GREY, SERIES, new_figure
-from holdfast.inspection.places import Place, lag_of_share, median_by_lag, places
+from holdfast.inspection.places import Place, lag_of_share, median_by_lag, middle_length, places
 from holdfast.inspection.subject import Reading, Subject
 
 if TYPE_CHECKING:
@@ -65,8 +65,8 @@ class Reach:
         The slope of the logarithm of the curve over the lags that at least half of the readings reach; of the
         state that carries the past where none is named. Not a number for rows of one step.
         """
-        half = self.readings >= self.readings[0] / 2
-        return per_step(self.curves[place][state or self.carried(place)][half])
+        curve = self.curves[place][state or self.carried(place)]
+        return per_step(curve[: middle_length(self.readings)])
 
     def remembered(self, place: str) -> float:
         """The median over the readings of the lag within which 90 % of the dependence on the input lies."""
@@ -76,6 +76,21 @@ class Reach:
     def longest(self) -> int:
         """The steps of the longest reading."""
         return len(self.readings)
+
+    @property
+    def sentences(self) -> list[str]:
+        """The finding in words, one for each layer and direction."""
+        typical, told = middle_length(self.readings), []
+        for place in self.curves:
+            factor = self.factor(place)
+            text = (
+                f"{place}: {MASS:.0%} of what moves the last state lies within "
+                f"{self.remembered(place):g} steps (half of the rows have {typical} or more)"
+            )
+            if np.isfinite(factor):
+                text += f"; a change of {self.carried(place)} is multiplied by {factor:.2f} per step"
+            told.append(text)
+        return told
 
     def as_dict(self) -> dict[str, Any]:
         """The numbers as JSON has them."""

@@ -137,6 +137,20 @@ def test_a_baseline_that_does_not_fit(shape: tuple[int, ...]) -> None:
         attribution(reader(), row(), baseline=torch.zeros(shape))
 
 
+def test_it_is_said_in_words() -> None:
+    subject = of_inputs(lambda each: each[1:3].sum(0)[:, None])
+    found = attribution(subject, row(STEPS))
+    one, two = contributions()[1:3]
+    best, worst = (1, 2) if one > two else (2, 1)
+    sides = [(best, max(one, two), "for"), (worst, min(one, two), "against")]
+    if min(one, two) * max(one, two) > 0:
+        sides = sides[:1] if one > 0 else sides[1:]
+    told = [f"“word{k}” (step {k + 1}) speaks most {side} a ({value:+.2f})" for k, value, side in sides]
+    assert found.sentence == f"row 0: {', '.join(told)}"
+    nothing = attribution(of_inputs(lambda each: 0 * linear(each)), row(STEPS))
+    assert nothing.sentence == "row 0: no step speaks for or against a"
+
+
 def test_the_numbers_are_plain_and_the_picture_shows_them() -> None:
     found = attribution(reader(), row())
     told = json.loads(json.dumps(found.as_dict(), allow_nan=False))

@@ -62,6 +62,17 @@ def test_a_loss_without_a_gradient_is_said() -> None:
         gradient_flow(fixed, row())
 
 
+def test_it_is_said_in_words() -> None:
+    found = gradient_flow(last(), row(7))
+    (told,) = found.sentences
+    curve = found.carried("layer 1")
+    high, low = curve.argmax(), curve.argmin()
+    assert told == (
+        f"layer 1: the gradient is largest at “word{high}” (step {high + 1}) and "
+        f"{curve[low] / curve[high]:.1g} of that at “word{low}” (step {low + 1})"
+    )
+
+
 def test_the_row_and_the_network_get_no_gradient() -> None:
     subject, own = reader(), row()
     gradient_flow(subject, own)

@@ -99,6 +99,13 @@ def test_the_same_seed_draws_the_same() -> None:
     assert one.as_dict() == two.as_dict() != three.as_dict()
 
 
+def test_it_is_said_in_words() -> None:
+    assert perturbation(without_memory(last()), [row(4, 1), row(6, 2), row(7, 3)]).sentence == (
+        "90% of what a single changed input changes in the answer lies within 0 steps of the end "
+        "(half of the rows have 6 or more)"
+    )
+
+
 def test_the_numbers_are_plain_and_the_picture_shows_them() -> None:
     found = perturbation(reader(), [row()])
     told = json.loads(json.dumps(found.as_dict(), allow_nan=False))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from readers import reader, row
 
-from holdfast.inspection.places import lag_of_share, median_by_lag, places
+from holdfast.inspection.places import lag_of_share, median_by_lag, middle_length, places
 
 
 def test_layers_are_numbered_through_all_modules() -> None:
@@ -45,6 +45,11 @@ def test_each_direction_counts_back_from_its_own_last_step() -> None:
 def test_the_median_is_of_the_curves_that_are_long_enough() -> None:
     curves = [np.array([1.0, 5.0]), np.array([2.0, 6.0, 9.0]), np.array([9.0])]
     assert median_by_lag(curves).tolist() == [2.0, 5.5, 9.0]
+
+
+def test_the_median_length_of_rows() -> None:
+    assert middle_length(np.array([4, 4, 2, 1])) == 3
+    assert middle_length(np.array([1])) == 1
 
 
 def test_the_lag_of_a_share_by_hand() -> None:

@@ -40,6 +40,11 @@ def test_the_turn_is_the_largest_change_and_no_small_one() -> None:
     made = Prefixes("a row", ("so", "very", "good"), "good", 0.5, np.array([0.0, 2.5, 2.0]))
     assert made.changes.tolist() == [-0.5, 2.5, -0.5]
     assert made.turn == 1
+    assert (
+        made.sentence == "a row: “very” (step 2) turned it, from +0.0 to +2.5 for good; at the end it is +2.0"
+    )
+    still = Prefixes("a row", ("so",), "good", 0.0, np.array([0.5]))
+    assert still.sentence == "a row: no step alone changed what it says of good by 1 or more"
     assert Prefixes("a row", ("so",), "good", 0.0, np.array([-0.99])).turn is None
     assert Prefixes("a row", ("so",), "good", 0.0, np.array([-1.0])).turn == 0
 

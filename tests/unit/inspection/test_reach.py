@@ -153,6 +153,22 @@ def test_the_slope_of_a_curve() -> None:
     assert math.isnan(per_step(np.zeros(4)))
 
 
+def test_it_is_said_in_words() -> None:
+    subject = without_memory(last())
+    assert reach(subject, [row(1)]).sentences == [
+        "layer 1: 90% of what moves the last state lies within 0 steps (half of the rows have 1 or more)"
+    ]
+    found = reach(reader(), [row(9, 1), row(5, 2), row(4, 3)])
+    (*_, told) = found.sentences
+    factor = found.factor("layer 3")
+    assert told.startswith(
+        f"layer 3: 90% of what moves the last state lies within {found.remembered('layer 3'):g}"
+    )
+    assert told.endswith(
+        f"(half of the rows have 5 or more); a change of c is multiplied by {factor:.2f} per step"
+    )
+
+
 def test_the_numbers_are_plain_and_the_picture_shows_them() -> None:
     subject = reader()
     found, other = reach(subject, [row()]), reach(subject.with_cell("rnn"), [row()])
