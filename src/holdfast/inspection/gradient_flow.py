@@ -43,15 +43,15 @@ class GradientFlow:
 
     @property
     def sentences(self) -> list[str]:
-        """The finding in words, one for each layer and direction: where the gradient is large, where small."""
+        """The finding in words, by layer and direction: where the gradient is large, where small."""
         told = []
         for place in self.norms:
             curve = self.carried(place)
             high, low = int(curve.argmax()), int(curve.argmin())
             ratio = curve[low] / curve[high] if curve[high] > 0 else 1.0
             told.append(
-                f"{place}: the gradient is largest at “{self.steps[high]}” (step {high + 1}) and {ratio:.1g} of "
-                f"that at “{self.steps[low]}” (step {low + 1})"
+                f"{place}: the gradient is largest at “{self.steps[high]}” (step {high + 1}) and "
+                f"{ratio:.1g} of that at “{self.steps[low]}” (step {low + 1})"
             )
         return told
 
