@@ -95,7 +95,7 @@ def fit(
         listener.start(options.epochs, run.steps_per_epoch)
         if probe is not None:
             stack.callback(probe.sink.close)
-            probe.sink.begin(run.epoch + 1, run.position)
+            probe.sink.begin(run.epoch + 1, run.position, run.steps)
         while run.epoch < options.epochs and run.epochs_without_gain < options.patience:
             _train_epoch(run, problem, checkpoint, stop, listener, probe)
             listener.epoch(run.history[-1])

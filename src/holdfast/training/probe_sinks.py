@@ -27,7 +27,7 @@ class CsvSink:
         self.path = path
         self._file: TextIO | None = None
 
-    def begin(self, epoch: int, step: int) -> None:
+    def begin(self, epoch: int, step: int, steps: int) -> None:
         """Keep the lines up to this step, drop all others, and get ready to write."""
         kept = [row for row in self._present() if (row.epoch, row.step) <= (epoch, step)]
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -70,10 +70,10 @@ class TensorBoardSink:
         self.folder = folder
         self._writer: Any = None
 
-    def begin(self, epoch: int, step: int) -> None:
-        """Get ready to write; TensorBoard itself drops what is written for the same steps again."""
+    def begin(self, epoch: int, step: int, steps: int) -> None:
+        """Get ready to write, and have TensorBoard hide what lies there of later steps."""
         module = require("torch.utils.tensorboard", "tensorboard", "writing probes to TensorBoard")
-        self._writer = module.SummaryWriter(str(self.folder))
+        self._writer = module.SummaryWriter(str(self.folder), purge_step=steps + 1)
 
     def write(self, rows: Sequence[ProbeRow], step: int) -> None:
         """One scalar for each row."""

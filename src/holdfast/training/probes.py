@@ -43,8 +43,14 @@ class ProbeRow:
 class Sink(Protocol):
     """Where rows of probes go."""
 
-    def begin(self, epoch: int, step: int) -> None:
-        """Training begins, or goes on after this step: what was written of later ones is void."""
+    def begin(self, epoch: int, step: int, steps: int) -> None:
+        """Training begins, or goes on after this step: what was written of later ones is void.
+
+        Args:
+            epoch: counted from 1.
+            step: the last one that was done of this epoch; 0: none.
+            steps: how many were done in all epochs.
+        """
 
     def write(self, rows: Sequence[ProbeRow], step: int) -> None:
         """Rows of one probe; `step` counts over all epochs."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -29,7 +30,7 @@ def test_csv_holds_every_number() -> None:
 
 def test_a_file_grows_probe_by_probe(tmp_path: Path) -> None:
     sink = CsvSink(tmp_path / "new" / "p.csv")
-    sink.begin(1, 0)
+    sink.begin(1, 0, 0)
     sink.write(ROWS[:2], 4)
     assert from_csv(sink.path.read_text()) == ROWS[:2]  # before it is closed
     sink.write(ROWS[2:], 8)
@@ -42,7 +43,7 @@ def test_a_file_grows_probe_by_probe(tmp_path: Path) -> None:
 def test_what_is_later_than_the_place_is_dropped(tmp_path: Path, place: tuple[int, int], kept: int) -> None:
     (tmp_path / "p.csv").write_text(to_csv(ROWS))
     sink = CsvSink(tmp_path / "p.csv")
-    sink.begin(*place)
+    sink.begin(*place, 0)
     sink.close()
     assert from_csv((tmp_path / "p.csv").read_text()) == ROWS[:kept]
 
@@ -51,7 +52,7 @@ def test_what_is_later_than_the_place_is_dropped(tmp_path: Path, place: tuple[in
 def test_another_file_is_not_continued(tmp_path: Path, text: str) -> None:
     (tmp_path / "p.csv").write_text(text)
     with pytest.raises(InputError, match="no file of probes"):
-        CsvSink(tmp_path / "p.csv").begin(1, 0)
+        CsvSink(tmp_path / "p.csv").begin(1, 0, 0)
     assert (tmp_path / "p.csv").read_text() == text
 
 
@@ -74,8 +75,8 @@ def test_tensorboard_gets_one_scalar_for_each_row(tmp_path: Path, monkeypatch: p
     heard: list[Any] = []
 
     class Writer:
-        def __init__(self, folder: str) -> None:
-            heard.append(folder)
+        def __init__(self, folder: str, purge_step: int) -> None:
+            heard.append((folder, purge_step))
 
         def add_scalar(self, name: str, value: float, step: int) -> None:
             heard.append((name, value, step))
@@ -90,11 +91,11 @@ def test_tensorboard_gets_one_scalar_for_each_row(tmp_path: Path, monkeypatch: p
     monkeypatch.setitem(sys.modules, "tensorboard", ModuleType("tensorboard"))
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
     sink = TensorBoardSink(tmp_path / "events")
-    sink.begin(1, 0)
+    sink.begin(1, 0, 0)
     sink.write(ROWS[:1], 4)
     sink.close()
     sink.close()
-    assert heard == [str(tmp_path / "events"), ("probes/loss", ROWS[0].value, 4), "closed"]
+    assert heard == [(str(tmp_path / "events"), 1), ("probes/loss", ROWS[0].value, 4), "closed"]
 
 
 def test_real_event_files_are_read_back(tmp_path: Path) -> None:
@@ -102,7 +103,7 @@ def test_real_event_files_are_read_back(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     sink = TensorBoardSink(tmp_path)
-    sink.begin(1, 0)
+    sink.begin(1, 0, 0)
     sink.write(ROWS[:3], 4)
     sink.close()
     events = EventAccumulator(str(tmp_path)).Reload()
@@ -110,3 +111,20 @@ def test_real_event_files_are_read_back(tmp_path: Path) -> None:
         map(tag, ROWS[:3]), 4
     )
     assert events.Scalars("probes/loss")[0].value == pytest.approx(0.3)
+
+
+def test_a_run_that_goes_on_hides_what_lies_there_of_later_steps(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    for steps, values in ((0, {2: 0.1, 4: 0.2, 6: 0.3}), (3, {4: 0.5})):
+        sink = TensorBoardSink(tmp_path)
+        sink.begin(1, steps, steps)
+        for step, value in values.items():
+            sink.write([ProbeRow(1, step, "loss", value)], step)
+        sink.close()
+        time.sleep(1.1)  # the names of event files have seconds in them, by which they are sorted
+    seen = {
+        event.step: event.value for event in EventAccumulator(str(tmp_path)).Reload().Scalars("probes/loss")
+    }
+    assert seen == pytest.approx({2: 0.1, 4: 0.5})

@@ -58,13 +58,13 @@ class Kept:
     """A sink that remembers."""
 
     def __init__(self) -> None:
-        self.begun: list[tuple[int, int]] = []
+        self.begun: list[tuple[int, int, int]] = []
         self.rows: list[ProbeRow] = []
         self.steps: list[int] = []
         self.closed = 0
 
-    def begin(self, epoch: int, step: int) -> None:
-        self.begun.append((epoch, step))
+    def begin(self, epoch: int, step: int, steps: int) -> None:
+        self.begun.append((epoch, step, steps))
 
     def write(self, rows: Sequence[ProbeRow], step: int) -> None:
         self.rows += rows
@@ -102,7 +102,7 @@ def test_it_looks_every_so_many_steps_over_all_epochs() -> None:
     assert kept.steps == [4, 8, 12]
     losses = [(row.epoch, row.step) for row in kept.rows if row.measure == "loss"]
     assert losses == [(1, 4), (2, 3), (3, 2)]
-    assert kept.begun == [(1, 0)]
+    assert kept.begun == [(1, 0, 0)]
     assert kept.closed == 1
 
 
