@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -125,15 +125,19 @@ class Composer(nn.Module):
 
     def forward(self, some: Pieces, noise: float = 0.0) -> Tensor:
         """The negative log-likelihood `[T, B]` of each step given those before it, zero beyond the end."""
+        scores = self.scores(some, noise)
+        losses = functional.binary_cross_entropy_with_logits(scores, some.rolls, reduction="none").sum(2)
+        within = torch.arange(len(losses))[:, None] < some.lengths
+        return torch.where(within, losses, 0.0)
+
+    def scores(self, some: Pieces, noise: float = 0.0) -> Tensor:
+        """The log-odds `[T, B, 88]` that a key sounds, from the steps before and Gaussian noise on them."""
         seen = functional.pad(some.rolls[:-1], (0, 0, 0, 0, 1, 0))
         if noise:
             seen = seen + noise * torch.randn_like(seen)
         if self.layer is not None:
             seen, _ = self.layer(seen, lengths=some.lengths)
-        scores = self.head(seen)
-        losses = functional.binary_cross_entropy_with_logits(scores, some.rolls, reduction="none").sum(2)
-        within = torch.arange(len(losses))[:, None] < some.lengths
-        return torch.where(within, losses, 0.0)
+        return cast(Tensor, self.head(seen))
 
 
 @torch.no_grad()
