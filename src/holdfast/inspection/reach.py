@@ -144,8 +144,7 @@ def jacobian_norms(subject: Subject, reading: Reading, place: Place) -> dict[str
     h_T is the state of the layer and direction after the last step that it reads. `c` is there where the cell
     has such a state; its effect counts with that of the h that is made of it in the same step.
     """
-    with torch.no_grad():
-        width = place.of(subject.run(reading.x, trace=True).traces, "h").shape[-1]
+    width = list(subject.layers.values())[place.module].width
     squares: dict[str, Tensor] = {}
     most = max(1, MOST_NUMBERS // (len(reading.x) * width))
     for directions in _directions(width, most, reading.x):
