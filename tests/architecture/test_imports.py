@@ -26,12 +26,12 @@ ROOMS = {
     "features": BASE,
     "data": BASE | {"features"},
     "model_file": BASE,
-    "training": BASE | {"nn", "data", "features", "model_file"},
+    "training": BASE | {"nn", "data", "features", "inspection", "model_file"},
     "runtime": BASE | {"cells", "compiling", "features", "model_file", "_core"},
     "inspection": BASE | {"nn"},
     "exporting": BASE | {"nn", "model_file", "runtime"},
     "serving": BASE | {"runtime", "inspection"},
-    "lab": BASE | {"nn", "training", "inspection"},
+    "lab": BASE | {"cells", "nn", "training", "inspection"},
     "tasks": BASE | {"data", "features", "inspection", "nn", "training", "model_file"},
 }
 ROOMS["cli"] = {"", "_core", "cli", *ROOMS}

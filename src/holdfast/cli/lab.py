@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
     from holdfast.lab.experiment import Experiment, Outcome
     from holdfast.lab.jobs import Job
+    from holdfast.lab.page import Notebook
+    from holdfast.lab.results import Results
     from holdfast.lab.tables import Row
 
 SECONDS_IN_MINUTE = 60
 WIDE = 100
-REPLACED = "an experiment of {out} would be replaced by a {kind} run of it; give another directory with -o"
 
 
 class LabCommand(NamedTuple):
@@ -49,7 +50,7 @@ def run(request: LabCommand) -> None:
     """Run experiments and show what came out.
 
     Raises:
-        InputError: no such experiment.
+        InputError: no such experiment, or a file of the directory holds something else.
         ConfigError: options that contradict each other.
     """
     from holdfast.lab.jobs import cores, find, plan
@@ -59,13 +60,14 @@ def run(request: LabCommand) -> None:
 
     console = consoles.results()
     notebook = Notebook(Path(request.out))
-    if request.all and request.names:
-        raise ConfigError(f"--all runs every experiment; leave out {' '.join(request.names)}, or --all")
     experiments = [find(name) for name in (EXPERIMENTS if request.all else request.names)]
+    _check(request, experiments, notebook)
     if request.page:
         notebook.write_page()
+        print_written(console, notebook.path / PAGE)
+    elif not experiments:
+        print_list(console)
     if not experiments:
-        print_list(console) if not request.page else print_written(console, notebook.path / PAGE)
         return
     jobs = [job for found in experiments for job in plan(found, quick=request.quick, seeds=request.seeds)]
     left = {found.name: sum(job.experiment == found.name for job in jobs) for found in experiments}
@@ -77,6 +79,23 @@ def run(request: LabCommand) -> None:
             notebook.write(results[job.experiment])
             print_results(console, find(job.experiment), results[job.experiment])
     print_written(console, notebook.path / PAGE)
+
+
+def _check(request: LabCommand, experiments: Sequence[Experiment], notebook: Notebook) -> None:
+    """Refuse what contradicts itself, and what would replace a long run by a short one."""
+    if request.all and request.names:
+        raise ConfigError(f"--all runs every experiment; leave out {' '.join(request.names)}, or --all")
+    if not experiments and not request.page and (request.quick or request.seeds or request.jobs):
+        raise ConfigError("which experiment? name an experiment, or --all; `holdfast lab` lists them")
+    present = {results.experiment: results for results in notebook.read()}
+    if request.page and not present:
+        raise ConfigError(f"{request.out} holds no results of the lab to write a page of; run an experiment")
+    for found in experiments:
+        if request.quick and found.name in present and not present[found.name].quick:
+            raise ConfigError(
+                f"{request.out} holds the runs of the whole {found.name}, which the short version would "
+                "replace; give another directory with -o"
+            )
 
 
 def watched(jobs: Sequence[Job], processes: int) -> Iterator[tuple[Job, Outcome]]:
@@ -123,12 +142,10 @@ def print_list(console: Console) -> None:
     console.print("    everything, and one page of it: up to two hours on two cores")
 
 
-def print_results(console: Console, experiment: Experiment, results: object) -> None:
+def print_results(console: Console, experiment: Experiment, results: Results) -> None:
     """The table of one experiment, as wide as the window."""
-    from holdfast.lab.results import Results
     from holdfast.lab.tables import rows
 
-    assert isinstance(results, Results)
     found = rows(experiment, results)
     console.print()
     console.print(experiment.title, style="bold")

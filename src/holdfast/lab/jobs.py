@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 
+import torch
+
 from holdfast.errors import InputError
 from holdfast.lab.experiment import Arm, Case, Experiment, Outcome
 from holdfast.lab.registry import EXPERIMENTS
@@ -63,12 +65,15 @@ def plan(experiment: Experiment, *, quick: bool = False, seeds: int | None = Non
 
 def run_job(job: Job) -> Outcome:
     """One run, with one thread: the same bits for the same job, whatever else runs."""
-    import torch
-
-    torch.set_num_threads(1)
     experiment = find(job.experiment)
     case, arm = parts(experiment, job)
-    return experiment.run(case, arm, job.seed)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            return experiment.run(case, arm, job.seed)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def parts(experiment: Experiment, job: Job) -> tuple[Case, Arm]:

@@ -82,6 +82,11 @@ class Results:
             sum(o.seconds for o in outcomes),
         )
 
+    @property
+    def quick(self) -> bool:
+        """Whether these are runs of the short version."""
+        return all(job.quick for job in self.outcomes)
+
     def as_dict(self) -> dict[str, Any]:
         """As JSON has it."""
         return {

@@ -19,7 +19,7 @@ ERROR = 1e-6
 
 def reader(*, told: bool = False, cell: str = "lstm", streams: int = 3, seed: int = 0) -> StreamReader:
     torch.manual_seed(seed)
-    return StreamReader(Predictor(cell, 4), Streams(streams, np.random.default_rng(seed)), told=told)
+    return StreamReader(Predictor(cell, 4, 1.0), Streams(streams, np.random.default_rng(seed)), told=told)
 
 
 def perfect(window: Window) -> Tensor:
@@ -115,17 +115,19 @@ def test_symbols_after_an_error_have_no_gradient(monkeypatch: pytest.MonkeyPatch
     assert all(torch.allclose(one, other, atol=1e-4) for one, other in pairs)
 
 
-def test_the_rate_falls_while_nothing_goes_wrong_and_recovers_at_an_error(
+def test_the_rate_falls_as_the_longest_stretch_without_an_error_grows(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     learner = StreamLearner(reader())
     rates = []
-    for until in (reber.WINDOW, reber.WINDOW, 3, reber.WINDOW):
+    for until in (reber.WINDOW, reber.WINDOW, 3, reber.WINDOW, reber.WINDOW, reber.WINDOW):
         monkeypatch.setattr(reber, "steps_until_error", lambda *_, until=until: torch.full((3,), until))
         learner.update()
         rates.append(learner.optimiser.param_groups[0]["lr"])
-    assert rates[0] == rates[3] == reber.RATE
-    assert rates[2] < rates[1] < rates[0]
+    assert learner.since_error == learner.longest == 3 * 3 * reber.WINDOW
+    assert rates[0] == reber.RATE
+    assert rates[0] > rates[1] > rates[2] == rates[3] == rates[4] > 0
+    assert rates[5] == rates[4]
 
 
 def test_test_streams_count_to_their_first_error_only(monkeypatch: pytest.MonkeyPatch) -> None:

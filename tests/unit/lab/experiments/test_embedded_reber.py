@@ -19,7 +19,7 @@ class Knows(Predictor):
     """Answers with the given logits, whatever it reads."""
 
     def __init__(self, logits: torch.Tensor) -> None:
-        super().__init__("lstm", 1)
+        super().__init__("lstm", 1, 1.0)
         self.logits = logits
 
     def forward(self, *_: object, **__: object) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
@@ -92,7 +92,7 @@ def test_only_the_first_half_is_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
         return Lesson(*(part[rows] if part.dim() == 1 else part[:, rows] for part in self))
 
     monkeypatch.setattr(Lesson, "of", of)
-    curve = reber.learn(Predictor("lstm", 2), lesson, np.random.default_rng(0), budget=200)
+    curve = reber.learn(Predictor("lstm", 2, 1.0), lesson, np.random.default_rng(0), rate=0.01, budget=200)
     assert picked == set(range(10))
     assert [consumed for consumed, _ in curve] == [0, 200]
 
