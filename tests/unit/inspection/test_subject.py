@@ -130,6 +130,22 @@ def test_windows_are_read_as_the_whole_is_answered(trace: Any) -> None:
             assert (one.gradients["g"][:, :, :, 0] != 0).any(-1).all()
 
 
+def test_the_gradient_of_the_last_state_crosses_the_borders() -> None:
+    """As if there were no windows; while the network learns it ends at them."""
+    x, gradients = reading(9).x, []
+    for window in (4, 99):
+        torch.manual_seed(4)
+        options = NetworkOptions(embedding=3, hidden=4, bidirectional=False, pooling=("last",), window=window)
+        subject = Subject.of(
+            TextNetwork(9, 2, options).double(), ("a", "b"), lambda net, x, n: net.scores(x, n)
+        )
+        entering = x.clone().requires_grad_()
+        subject.run(entering).scores[0, 0].backward()
+        gradients.append(entering.grad)
+    assert (gradients[0][0] != 0).all()
+    torch.testing.assert_close(*gradients, **CLOSE)
+
+
 def test_padding_changes_nothing() -> None:
     subject, x, lengths = text_subject(window=99)
     together = subject.run(x, lengths).scores
