@@ -9,6 +9,7 @@ from pathlib import Path
 
 import ours
 import peers
+from groups import tracing
 from groups.ragged import ON_ONE, ON_TWO, steps_of
 from problem import Side
 from records import Records, Row, threads_of
@@ -55,7 +56,7 @@ def report(records: Records) -> Iterator[str]:
         if records.rows(group):
             yield ""
             yield from medians(records, group, unit)
-    for part in (variants, staged, recomputed, in_bfloat16, ragged, share_of_product):
+    for part in (variants, staged, recomputed, traced, in_bfloat16, ragged, share_of_product):
         lines = list(part(records))
         if lines:
             yield from ["", *lines]
@@ -132,6 +133,18 @@ def recomputed(records: Records) -> Iterator[str]:
         kept, spared = (value_of(rows, side.name) for side in (ours.LAYER, ours.RECOMPUTED))
         named = f"{case}, {rows[0]['unit']}"
         yield _line(named, _number(kept), _number(spared), _ratio(spared, kept))
+
+
+def traced(records: Records) -> Iterator[str]:
+    """What looking inside costs."""
+    cases = list(records.cases("tracing"))
+    if cases:
+        yield from _head("tracing, ms", "without", "return_trace=True", "ratio", '"gradients"', "ratio")
+    for case, rows in cases:
+        sides = tracing.OWN_SIDES if rows[0]["side"] == tracing.OWN_SIDES[0].name else tracing.SIDES
+        without, *others = (value_of(rows, side.name) for side in sides)
+        cells = [part for value in others for part in (_number(value), _ratio(value, without))]
+        yield _line(case, _number(without), *cells)
 
 
 def in_bfloat16(records: Records) -> Iterator[str]:

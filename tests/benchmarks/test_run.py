@@ -12,6 +12,7 @@ import pytest
 import records as records_module
 import run
 from case import Measured
+from groups import tracing
 from groups.own_cell import OWN_CELL
 from groups.ragged import ON_ONE, ON_TWO
 from groups.recompute import SAVED
@@ -153,7 +154,13 @@ def test_the_report_has_a_table_for_each_further_group(tmp_path: Path) -> None:
     for work in ("training", "forward"):
         add(records, "extremes", f"{work} {shape}", shape, {layer: 1, peers.TORCH.name: 2}, work=work)
         add(records, "own_cell", f"{work} {shape}", shape, {layer: 1, OWN_CELL.name: 1.01}, work=work)
+    plain, traced, gradients = (side.name for side in tracing.SIDES)
+    add(records, "tracing", f"training, plain {shape}", shape, {plain: 10, traced: 11, gradients: 13})
+    own, traced, _ = (side.name for side in tracing.OWN_SIDES)
+    add(records, "tracing", f"forward, a user's cell {shape}", shape, {own: 4, traced: 5}, work="forward")
     text = "\n".join(report(records))
+    assert f"| training, plain {shape} | 10 | 11 | 1.10 | 13 | 1.30 |" in text
+    assert f"| forward, a user's cell {shape} | 4 | 5 | 1.25 |  |  |" in text
     assert f"| {case} | 15 | 10 | 1.50 | 60 | 75 |  |  | 4.0 |" in text
     assert f"| {SAVED}, 10000 1 64 128, 3 layers both ways, MB | 200 | 20 | 0.10 |" in text
     assert f"| training {shape} | 18 | 10 | 9 | 6 | 1.80 | 1.50 |" in text
