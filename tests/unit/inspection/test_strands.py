@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -38,3 +41,19 @@ def test_gates_are_what_the_bounds_say() -> None:
 def test_values_that_do_not_fit_the_lengths_are_refused(value: np.ndarray, lengths: list[int]) -> None:
     with pytest.raises(InputError, match="layer 1: the values of 'h' must be"):
         Strand("layer 1", {"h": value}, np.array(lengths))
+
+
+def test_measures_over_traces_need_no_torch() -> None:
+    """A server without torch may show them: what it traces itself is enough."""
+    names = (
+        "calibration",
+        "following",
+        "history",
+        "saturation",
+        "step_properties",
+        "time_constants",
+        "turns",
+    )
+    imports = "; ".join(f"import holdfast.inspection.{name}" for name in names)
+    code = f"import sys; {imports}; sys.exit('torch' in sys.modules or 'matplotlib' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
