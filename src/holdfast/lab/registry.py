@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from holdfast.lab.experiment import Experiment
 from holdfast.lab.experiments.adding import ADDING
+from holdfast.lab.experiments.continual_reber import CONTINUAL_REBER
 from holdfast.lab.experiments.copy_memory import COPY_MEMORY
+from holdfast.lab.experiments.embedded_reber import EMBEDDED_REBER
 from holdfast.lab.experiments.initialisation import INITIALISATION
 from holdfast.lab.experiments.multiplication import MULTIPLICATION
 from holdfast.lab.experiments.two_sequences import TWO_SEQUENCES
@@ -13,6 +15,8 @@ from holdfast.lab.experiments.variants import VARIANTS_ON_CHORALES
 EXPERIMENTS: dict[str, Experiment] = {
     experiment.name: experiment
     for experiment in (
+        EMBEDDED_REBER,
+        CONTINUAL_REBER,
         TWO_SEQUENCES,
         ADDING,
         MULTIPLICATION,

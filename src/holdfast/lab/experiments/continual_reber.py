@@ -27,11 +27,12 @@ STREAMS = 8
 WINDOW = 64
 RATE = 0.05
 CLIP = 1.0
+FORGET_BIAS = 1.0
 
-SLOWER_AFTER = 20_000
-"""After so many symbols without an error the learning rate is halved, after twice as many it is a third."""
+SLOWER_AFTER = 50_000
+"""Once so many symbols in a row were without an error the learning rate is half, at twice as many a third."""
 
-MOST_SYMBOLS = 4_000_000
+MOST_SYMBOLS = 8_000_000
 """A run also ends here, since the streams of a network that is nearly right have no end."""
 
 SQUARED_ERROR = 0.49
@@ -101,13 +102,14 @@ class StreamLearner:
         streams: how many have ended.
         symbols: how many were learnt.
         since_error: how many of these since any stream ended.
+        longest: the most that `since_error` has been.
         curve: `(streams, errors per symbol)`, the latter over the last 50 windows.
     """
 
     def __init__(self, reader: StreamReader) -> None:
         self.reader = reader
         self.optimiser = torch.optim.Adam(reader.network.parameters(), RATE, fused=True)
-        self.streams = self.symbols = self.since_error = 0
+        self.streams = self.symbols = self.since_error = self.longest = 0
         self.curve: list[tuple[float, float]] = []
         self._recent: deque[tuple[int, int]] = deque(maxlen=RECENT_WINDOWS)
 
@@ -128,7 +130,7 @@ class StreamLearner:
         wrong = flawless < WINDOW
         learnt = (flawless + 1).clamp(max=WINDOW)
         unread = torch.arange(WINDOW)[:, None] >= learnt
-        self.optimiser.param_groups[0]["lr"] = RATE / (1 + self.since_error / SLOWER_AFTER)
+        self.optimiser.param_groups[0]["lr"] = RATE / (1 + self.longest / SLOWER_AFTER)
         self.optimiser.zero_grad()
         loss(logits, window.following.masked_fill(unread, PADDING)).backward()
         nn.utils.clip_grad_norm_(self.reader.network.parameters(), CLIP)
@@ -140,6 +142,7 @@ class StreamLearner:
         self.streams += ended
         self.symbols += learnt
         self.since_error = 0 if ended else self.since_error + learnt
+        self.longest = max(self.longest, self.since_error)
         self._recent.append((ended, learnt))
         errors, symbols = map(sum, zip(*self._recent, strict=True))
         self.curve.append((float(self.streams), errors / symbols))
@@ -177,7 +180,7 @@ def run(case: Case, arm: Arm, seed: int) -> Outcome:
     symbols, flawless = int(case.settings["test_symbols"]), int(case.settings["tested_after"])
     told = arm.name.endswith(TOLD)
     torch.manual_seed(seed)
-    network = Predictor(arm.name.removesuffix(TOLD), UNITS)
+    network = Predictor(arm.name.removesuffix(TOLD), UNITS, FORGET_BIAS)
     learner = StreamLearner(StreamReader(network, Streams(STREAMS, np.random.default_rng(seed)), told=told))
     tests, lengths = 0, torch.zeros(TEST_STREAMS)
     while lengths.min() < symbols and not learner.spent(arm.budget):
@@ -198,15 +201,21 @@ def run(case: Case, arm: Arm, seed: int) -> Outcome:
 
 
 def case(
-    name: str, paper: str, test_symbols: int, tested_after: int, budget: int, arms: Mapping[str, str] = SAID
+    name: str,
+    paper: str,
+    *,
+    test_symbols: int,
+    tested_after: int,
+    budget: int,
+    arms: Mapping[str, str] = SAID,
 ) -> Case:
-    """A line of the table; each network may learn as many streams."""
+    """A line of the table; each network may learn as many streams, fewer than half of the paper's 30,000."""
     return Case(
         name,
         paper,
         tuple(Arm(arm, says, budget) for arm, says in arms.items()),
         {"test_symbols": test_symbols, "tested_after": tested_after},
-        paper_sequences=14_087,
+        paper_sequences=30_000,
     )
 
 
@@ -226,24 +235,24 @@ CONTINUAL_REBER = Experiment(
     ours=(
         "Adam on 8 streams side by side, in windows of 64 symbols with the state carried over, 8 units, "
         "clipping at 1, forget bias 1; a training stream ends at its first error, as in the paper, and the "
-        "learning rate falls while there is none. A test comes after 100,000 training symbols without an "
-        "error, then after twice as many; a run also ends after 4 million symbols"
+        "learning rate falls as the longest stretch without one grows. A test comes after 200,000 training "
+        "symbols without an error, then after twice as many; a run also ends after 8 million symbols"
     ),
     cases=(
         case(
             "10 streams of 1,000,000 symbols",
-            "perfect: 62 % of networks after 14,087 streams (rate decays; else 18 %); without a forget gate "
-            "0 %, mean test stream 37 symbols; with resets from outside 74 %",
-            10**6,
-            tested_after=100_000,
+            "within 30,000 streams, 62 % of 100 networks (18 % with a constant learning rate); without a "
+            "forget gate none, with resets from outside 74 %",
+            test_symbols=10**6,
+            tested_after=200_000,
             budget=14_000,
         ),
     ),
     quick=(
         case(
             "10 streams of 1,000 symbols",
-            "62 % of networks reach 1,000,000 symbols after 14,087 streams; without a forget gate 37 symbols",
-            1000,
+            "62 % of networks reach 1,000,000 symbols within 30,000 streams; without a forget gate none",
+            test_symbols=1000,
             tested_after=10_000,
             budget=5_000,
             arms={arm: says for arm, says in SAID.items() if not arm.endswith(TOLD)},
@@ -253,4 +262,10 @@ CONTINUAL_REBER = Experiment(
     seeds=5,
     counts="training streams",
     error="errors per symbol over the last 50 windows",
+    note=(
+        "The paper counts a prediction as right if its squared errors are below 0.49. Whoever has forgotten "
+        "the second symbol and gives 1/2 to both passes that (0.25), so ours must rank the symbols rightly "
+        "as well. How many streams the paper's perfect networks took we could not read; 30,000 is what they "
+        "were given."
+    ),
 )

@@ -15,12 +15,14 @@ from holdfast.lab.reber_grammar import SYMBOLS, Strings, draw_distinct_strings, 
 from holdfast.nn.lstm import LSTM
 
 STRINGS = 256
-UNITS = 8
+UNITS = 16
 BATCH = 4
+RATES = {"rnn": 0.005}
 RATE = 0.05
+"""Of all others; the RNN learns more with smaller steps."""
+
 CLIP = 1.0
-BETAS = (0.9, 0.999)
-FORGET_BIAS = 1.0
+FORGET_BIAS = 3.0
 JUDGED_EVERY = 200
 """After how many sequences all strings are judged; what a run consumed is a multiple of it."""
 
@@ -69,12 +71,13 @@ class Predictor(nn.Module):
     Args:
         cell: the cell by name.
         units: H.
+        forget_bias: what the forget gates of `lstm` start at.
     """
 
-    def __init__(self, cell: str, units: int) -> None:
+    def __init__(self, cell: str, units: int, forget_bias: float) -> None:
         super().__init__()
-        forget_bias = FORGET_BIAS if cell == "lstm" else None
-        self.layer = LSTM(len(SYMBOLS), units, cell=cell, forget_bias=forget_bias)
+        bias = forget_bias if cell == "lstm" else None
+        self.layer = LSTM(len(SYMBOLS), units, cell=cell, forget_bias=bias)
         self.head = nn.Linear(units, len(SYMBOLS))
 
     def forward(
@@ -110,7 +113,7 @@ def wrong_strings(network: Predictor, lesson: Lesson) -> int:
 
 
 def learn(
-    network: Predictor, lesson: Lesson, random: np.random.Generator, *, budget: int
+    network: Predictor, lesson: Lesson, random: np.random.Generator, *, rate: float, budget: int
 ) -> list[tuple[float, float]]:
     """Learn the first half of the strings, picked at random, until all of both halves are predicted.
 
@@ -118,7 +121,7 @@ def learn(
         The curve: sequences consumed, and the share of all strings that are predicted wrongly somewhere.
     """
     strings = len(lesson.lengths)
-    optimiser = torch.optim.Adam(network.parameters(), RATE, betas=BETAS, fused=True)
+    optimiser = torch.optim.Adam(network.parameters(), rate, fused=True)
     curve = [(0.0, wrong_strings(network, lesson) / strings)]
     while curve[-1][0] < budget and curve[-1][1] > 0:
         for _ in range(JUDGED_EVERY // BATCH):
@@ -138,8 +141,8 @@ def run(case: Case, arm: Arm, seed: int) -> Outcome:
     random = np.random.default_rng(seed)
     lesson = as_lesson(draw_distinct_strings(2 * int(case.settings["strings"]), random))
     torch.manual_seed(seed)
-    network = Predictor(arm.name, UNITS)
-    curve = learn(network, lesson, random, budget=arm.budget)
+    network = Predictor(arm.name, UNITS, FORGET_BIAS)
+    curve = learn(network, lesson, random, rate=RATES.get(arm.name, RATE), budget=arm.budget)
     consumed, share = curve[-1]
     fresh = draw_strings(TESTED, np.random.default_rng(TEST_SEED + seed))
     wrong = wrong_strings(network, as_lesson(fresh))
@@ -154,10 +157,16 @@ def run(case: Case, arm: Arm, seed: int) -> Outcome:
     )
 
 
-def case(name: str, paper: str, strings: int, *, budget: int) -> Case:
+PAPER = (
+    "8,440 sequences at best (4 blocks of 1 cell: 39,740); Elman net: 0 % solved after more than 200,000; "
+    "RTRL: some, after 25,000 to 173,000"
+)
+
+
+def case(name: str, *, budget: int) -> Case:
     """A line of the table; each network may learn as many sequences."""
     arms = (Arm("original", SOLVES, budget), Arm("lstm", SOLVES, budget), Arm("rnn", FAILS, budget))
-    return Case(name, paper, arms, {"strings": strings}, paper_sequences=8_440)
+    return Case(name, PAPER, arms, {"strings": STRINGS}, paper_sequences=8_440)
 
 
 EMBEDDED_REBER = Experiment(
@@ -174,20 +183,12 @@ EMBEDDED_REBER = Experiment(
         "active; judged every 200 sequences"
     ),
     ours=(
-        "Adam on batches of 4, 8 units, clipping at 1; the forget gates of `lstm` start open (bias 1). All "
+        "Adam on batches of 4, 16 units, clipping at 1; the forget gates of `lstm` start open (bias 3). All "
         "strings of the two sets are different, in the order in which they are drawn, so the other strings "
         "are the rarer and longer ones; 2560 fresh strings are the final test"
     ),
-    cases=(
-        case(
-            "256 strings",
-            "8,440 sequences at best (4 blocks of 1 cell: 39,740); Elman net: 0 % solved after more than "
-            "200,000; RTRL: some, after 25,000 to 173,000",
-            256,
-            budget=40_000,
-        ),
-    ),
-    quick=(case("64 strings", "8,440 sequences with 256 strings", 64, budget=6_000),),
+    cases=(case("256 strings", budget=30_000),),
+    quick=(case("256 strings, one try", budget=8_440),),
     run=run,
     seeds=5,
     error="share of all strings with a wrong prediction",
