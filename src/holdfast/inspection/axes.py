@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from holdfast.inspection.canvas import GREY
+from holdfast.inspection.places import middle_length
 
 MOST_LABELS = 60
 MOST_CHARACTERS = 16
@@ -41,6 +45,18 @@ def label_steps(axes: Any, steps: Sequence[str]) -> None:
 def count_steps(axes: Any) -> None:
     """Whole numbers on the horizontal axis."""
     axes.xaxis.get_major_locator().set_params(integer=True)
+
+
+def mark_middle(axes: Any, readings: NDArray[np.int64]) -> None:
+    """A dotted line where half of the rows have ended; the curves right of it are of the long ones alone.
+
+    Args:
+        axes: matplotlib's, with lags across.
+        readings: how many rows reach each lag, `[lags]`.
+    """
+    middle = middle_length(readings)
+    if middle < len(readings):
+        axes.axvline(middle - 0.5, color=GREY, linestyle=":", label="half of the rows are shorter")
 
 
 def zero_line(axes: Any) -> None:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Curve = NDArray[np.float64]
-STATES = ("h", "c")
+LEAST_RANGE = 0.05
+"""Down to where a panel goes at least, of the largest: less than a decade of a logarithm is hard to read."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,7 @@ class GradientFlow:
                     label=label,
                 )
             axes.set_yscale("log")
+            axes.set_ylim(bottom=min(axes.get_ylim()[0], LEAST_RANGE))
             tidy(axes, title=f"{place}: size of the gradient at each step")
         label_steps(panels[-1], self.steps)
         panels[0].legend(frameon=False, fontsize=8)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from holdfast.errors import InputError
-from holdfast.inspection.axes import count_steps, tidy
+from holdfast.inspection.axes import count_steps, mark_middle, tidy
 from holdfast.inspection.canvas import SERIES, new_figure
 from holdfast.inspection.places import lag_of_share, median_by_lag, middle_length, places
 from holdfast.inspection.subject import Reading, Subject
@@ -93,6 +93,7 @@ class Perturbation:
             width = 2.4 if name == SCORES else 1.2
             axes.plot(curve, color=SERIES[index % len(SERIES)], linewidth=width, label=label)
         axes.set_ylim(bottom=0)
+        mark_middle(axes, self.readings)
         count_steps(axes)
         tidy(
             axes,

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from holdfast.errors import InputError
-from holdfast.inspection.axes import count_steps, tidy
+from holdfast.inspection.axes import count_steps, mark_middle, tidy
 from holdfast.inspection.canvas import GREY, SERIES, new_figure
 from holdfast.inspection.places import Place, lag_of_share, median_by_lag, middle_length, places
 from holdfast.inspection.subject import Reading, Subject
@@ -192,6 +192,7 @@ def reach_figure(networks: Mapping[str, Reach], places: Sequence[str] | None = N
     for axes in panels.flat:
         axes.set_yscale("log")
         count_steps(axes)
+        mark_middle(axes, first.readings)
     panels[0, -1].legend(frameon=False, fontsize=8)
     return figure
 
