@@ -7,8 +7,10 @@ from holdfast.lab.experiments.adding import ADDING
 from holdfast.lab.experiments.continual_reber import CONTINUAL_REBER
 from holdfast.lab.experiments.copy_memory import COPY_MEMORY
 from holdfast.lab.experiments.embedded_reber import EMBEDDED_REBER
+from holdfast.lab.experiments.generating_spikes import GENERATING_SPIKES
 from holdfast.lab.experiments.initialisation import INITIALISATION
 from holdfast.lab.experiments.multiplication import MULTIPLICATION
+from holdfast.lab.experiments.periodic_functions import PERIODIC_FUNCTIONS
 from holdfast.lab.experiments.two_sequences import TWO_SEQUENCES
 from holdfast.lab.experiments.variants import VARIANTS_ON_CHORALES
 
@@ -20,6 +22,8 @@ EXPERIMENTS: dict[str, Experiment] = {
         TWO_SEQUENCES,
         ADDING,
         MULTIPLICATION,
+        GENERATING_SPIKES,
+        PERIODIC_FUNCTIONS,
         COPY_MEMORY,
         INITIALISATION,
         VARIANTS_ON_CHORALES,

@@ -1,0 +1,69 @@
+"""Generating timed spikes: nothing from outside says when an interval is over."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import torch
+
+from holdfast.lab.experiment import FAILS, SOLVES, Arm, Case, Experiment, Outcome
+from holdfast.lab.timed_streams import Streams, Task, learn_and_test
+
+BOUND = 0.49
+SPIKE_WEIGHT = 0.25
+"""An error at a spike counts as much as those of this share of the steps between spikes."""
+
+
+def draw(generator: np.random.Generator, shape: tuple[int, int], spikes: int, *, interval: int) -> Streams:
+    """A spike every F steps; there is no input, and nothing to be drawn.
+
+    Args:
+        generator: of random numbers.
+        shape: B, N.
+        spikes: how many.
+        interval: F.
+    """
+    steps = torch.arange(1, spikes * interval + 1)
+    ends = (steps % interval == 0)[:, None, None].expand(-1, *shape)
+    weights = torch.where(ends, SPIKE_WEIGHT * interval, 1.0)
+    return Streams(torch.zeros(ends.shape), ends.float(), weights, ends)
+
+
+def run(case: Case, arm: Arm, seed: int) -> Outcome:
+    """Ten networks learn to spike."""
+    task = Task(partial(draw, interval=int(case.settings["interval"])), BOUND)
+    return learn_and_test(arm.name, task, budget=arm.budget, seed=seed)
+
+
+def case(interval: int, budget: int) -> Case:
+    """A line: each network may read as many streams."""
+    arms = (Arm("peephole", SOLVES, budget), Arm("lstm", FAILS, budget), Arm("rnn", "", budget))
+    return Case(f"a spike every {interval} steps", "only with peepholes", arms, {"interval": interval})
+
+
+GENERATING_SPIKES = Experiment(
+    name="generating-spikes",
+    title="Generating timed spikes",
+    source="Gers, Schraudolph & Schmidhuber 2002, the task GTS",
+    question=(
+        "A network with one memory cell is to spike every F steps, and nothing from outside tells it when. "
+        "Its gates must see how far the cell has counted; without peepholes they see only what the output "
+        "gate lets through."
+    ),
+    criterion=(
+        "100 spikes in a row from a state of zeros, each step with an error below 0.49; a run is ten "
+        "networks, and solved where at least one of them solves it"
+    ),
+    ours=(
+        "ten networks of one memory cell (17 numbers with peepholes, 14 without), whose gates start with the "
+        "biases of the paper; Adam on the cross entropy up to the first error of a stream, where a spike "
+        "counts as much as a quarter of the steps between; steps are smaller the further a network gets; "
+        "candidate and cell go through tanh, in the paper through nothing"
+    ),
+    cases=(case(10, 8_000), case(20, 8_000)),
+    quick=(case(9, 3_500),),
+    run=run,
+    counts="training streams of each network",
+    error="networks that have not solved it",
+)

@@ -1,0 +1,76 @@
+"""Networks of one memory cell each, side by side in one layer: as many restarts for the price of one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from holdfast.nn.lstm import LSTM
+
+FIRST_BIASES = {"f": -2.0, "o": 2.0}
+"""What the biases of the gates start around; others start around 0 (Gers et al. 2002, section 3)."""
+
+
+class SingleCells(nn.Module):
+    """N networks, each with one input, one memory cell and one output; none sees another.
+
+    They share a layer of N units whose matrices are diagonal. Column n of every parameter belongs to network
+    n, and its rows are all that one network learns: 17 numbers with peepholes, 14 without.
+
+    Args:
+        cell: of all of them: `"peephole"`, `"lstm"`, `"rnn"`, ...
+        networks: N.
+        spread: first values are uniform between minus this and this, around the biases of the gates.
+    """
+
+    def __init__(self, cell: str, networks: int, spread: float = 0.3) -> None:
+        super().__init__()
+        self.layer = LSTM(networks, networks, cell=cell).requires_grad_(False)
+        gates = self.layer.cell.gates
+        rows = {name: value.shape[0] // networks for name, value in self._own_weights().items()}
+        self.columns = nn.ParameterDict(
+            {
+                name: torch.empty(count, networks).uniform_(-spread, spread)
+                for name, count in rows.items()
+                if name != "bias_hh"
+            }
+        )
+        self.head = nn.Parameter(torch.empty(2, networks).uniform_(-spread, spread))
+        with torch.no_grad():
+            for row, gate in enumerate(gates):
+                self.columns["bias_ih"][row] += FIRST_BIASES.get(gate, 0.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What the outputs are before they are squashed, `[T, B, N]`; x is `[T, B, N]`."""
+        own = self._own_weights()
+        for name, values in self.columns.items():
+            own[name] = (torch.diag_embed(values) if own[name].dim() == 2 else values).reshape_as(own[name])
+        output, _ = self.layer(x, weights=[[own]])
+        return cast(Tensor, output) * self.head[0] + self.head[1]
+
+    @property
+    def numbers_of_one(self) -> int:
+        """How many numbers one network learns."""
+        return sum(values.shape[0] for values in self.learnt())
+
+    def learnt(self) -> Iterator[Tensor]:
+        """All that is learnt: `[rows, N]` each."""
+        yield from self.columns.values()
+        yield self.head
+
+    @torch.no_grad()
+    def clip(self, norm: float) -> None:
+        """Clip the gradient of each network to a norm of its own; one that is not finite counts as zero."""
+        gradients = [values.grad for values in self.learnt() if values.grad is not None]
+        squares = torch.stack([gradient.square().sum(0) for gradient in gradients]).sum(0)
+        factor = (norm / squares.sqrt().clamp(min=1e-12)).clamp(max=1)
+        for gradient in gradients:
+            gradient.copy_(torch.where(squares.isfinite(), gradient * factor, 0))
+
+    def _own_weights(self) -> dict[str, Tensor]:
+        """The tensors of the layer by name; biases of the recurrent part stay zero."""
+        ((own,),) = self.layer.weights()
+        return {name: torch.zeros_like(value) for name, value in own.items()}
