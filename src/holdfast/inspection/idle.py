@@ -38,10 +38,10 @@ class UnitEffects:
 
     Attributes:
         place: such as `"layer 1"` or `"layer 1, from the end"`.
-        reach: of each unit the distance between its lowest and highest h over all rows, the 0 before the
-            first step included, `[H]`.
+        reach: of each number of h the distance between its lowest and highest value over all rows, the 0
+            before the first step included, `[P or H]`.
         effect: of each unit how much the scores change without it, as a share of `size`, `[H]`; NaN where a
-            unit cannot be silenced, in stacked layers that add their input (`residual`).
+            unit was not tried, and in stacked layers that add their input (`residual`).
         flips: of each unit in how many rows another answer wins without it, `[H]`.
         size: the root mean square of the scores around their mean in each row; of a single score, around 0.
         ranking: the units from the one with the least effect on, `[H]`.
@@ -71,8 +71,8 @@ class UnitEffects:
     @property
     def sentence(self) -> str:
         """The finding in words."""
-        idle, units = self.idle, len(self.effect)
-        if np.isnan(self.effect).all():
+        idle, units = self.idle, int(np.isfinite(self.effect).sum())
+        if not units:
             return f"{self.place}: the effect of single units is not measured in layers that add their input"
         if not idle:
             least = int(self.ranking[0])
@@ -88,7 +88,9 @@ class UnitEffects:
 
 
 @torch.no_grad()
-def unit_effects(subject: Subject, readings: Sequence[Reading]) -> list[UnitEffects]:
+def unit_effects(
+    subject: Subject, readings: Sequence[Reading], most_units: int | None = None
+) -> list[UnitEffects]:
     """Silence each unit of a network in turn and see what changes.
 
     It reads all rows once per unit, so some tens of rows are plenty.
@@ -96,6 +98,7 @@ def unit_effects(subject: Subject, readings: Sequence[Reading]) -> list[UnitEffe
     Args:
         subject: the network.
         readings: B rows.
+        most_units: how many units of each layer and direction to try, evenly spaced; None for all.
 
     Returns:
         One for each layer and direction, in order.
@@ -114,12 +117,20 @@ def unit_effects(subject: Subject, readings: Sequence[Reading]) -> list[UnitEffe
         if _adds_its_input(layer):
             found.append(_unknown(place, reach, asked.size, len(readings)))
             continue
-        effects = [asked.without(place, [unit]) for unit in range(layer.hidden_size)]
-        effect, flips = (np.array(numbers) for numbers in zip(*effects, strict=True))
-        order = np.argsort(effect, kind="stable")
-        idle = tuple(order[: _longest_without_effect(asked, place, order)].tolist())
+        effect, flips = np.full(layer.hidden_size, np.nan), np.zeros(layer.hidden_size, np.int64)
+        for unit in _tried(layer.hidden_size, most_units):
+            effect[unit], flips[unit] = asked.without(place, [unit])
+        order = np.argsort(effect, kind="stable")  # what was not tried comes last
+        tried = order[: int(np.isfinite(effect).sum())]
+        idle = tuple(tried[: _longest_without_effect(asked, place, tried)].tolist())
         found.append(UnitEffects(place.label, reach, effect, flips, asked.size, order, idle, len(readings)))
     return found
+
+
+def _tried(units: int, most: int | None) -> list[int]:
+    if most is None or most >= units:
+        return list(range(units))
+    return sorted({int(unit) for unit in np.linspace(0, units - 1, most)})
 
 
 @dataclass(frozen=True)
@@ -253,7 +264,8 @@ def unit_effects_figure(found: Sequence[UnitEffects]) -> Figure:
     figure = new_figure(6.5, 3.2)
     axes = figure.subplots()
     for index, one in enumerate(found):
-        effects = np.maximum(one.effect[one.ranking], LITTLE / 100)
+        effects = one.effect[one.ranking]
+        effects = np.maximum(effects[np.isfinite(effects)], LITTLE / 100)
         shares = np.arange(1, len(effects) + 1) / len(effects)
         axes.plot(
             shares, effects, color=SERIES[index % len(SERIES)], label=f"{one.place}: {len(one.idle)} idle"

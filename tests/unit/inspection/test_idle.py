@@ -148,6 +148,23 @@ def test_layers_that_add_their_input_are_not_measured() -> None:
         pass
 
 
+def test_some_units_may_be_enough() -> None:
+    all_of, some = (unit_effects(made(), readings(), most)[0] for most in (None, 3))
+    assert np.flatnonzero(np.isfinite(some.effect)).tolist() == [0, 2, 5]
+    np.testing.assert_array_equal(some.effect[[0, 2, 5]], all_of.effect[[0, 2, 5]])
+    assert set(some.ranking[:3].tolist()) == {0, 2, 5}
+    assert set(some.idle) <= {0, 2, 5}
+    assert "each of the 3 units" in some.sentence
+    assert len(unit_effects_figure([some]).axes[0].lines[0].get_ydata()) == 3
+    assert np.isfinite(unit_effects(made(), readings(), 99)[0].effect).all()
+
+
+def test_a_projected_state_moves_apart_from_its_units() -> None:
+    (found,) = unit_effects(made(proj_size=4), readings())
+    assert (len(found.reach), len(found.effect)) == (4, 6)
+    assert (found.effect > 0).all()
+
+
 def test_a_unit_that_is_not_there() -> None:
     subject = made()
     place = places(subject)[0]
