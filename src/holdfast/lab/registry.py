@@ -9,6 +9,7 @@ from holdfast.lab.experiments.copy_memory import COPY_MEMORY
 from holdfast.lab.experiments.embedded_reber import EMBEDDED_REBER
 from holdfast.lab.experiments.generating_spikes import GENERATING_SPIKES
 from holdfast.lab.experiments.initialisation import INITIALISATION
+from holdfast.lab.experiments.measuring_spikes import MEASURING_SPIKES
 from holdfast.lab.experiments.multiplication import MULTIPLICATION
 from holdfast.lab.experiments.periodic_functions import PERIODIC_FUNCTIONS
 from holdfast.lab.experiments.two_sequences import TWO_SEQUENCES
@@ -22,6 +23,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         TWO_SEQUENCES,
         ADDING,
         MULTIPLICATION,
+        MEASURING_SPIKES,
         GENERATING_SPIKES,
         PERIODIC_FUNCTIONS,
         COPY_MEMORY,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import cast
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from holdfast.nn.lstm import LSTM
 
-FIRST_BIASES = {"f": -2.0, "o": 2.0}
+BIASES: Mapping[str, float] = {"f": -2.0, "o": 2.0}
 """What the biases of the gates start around; others start around 0 (Gers et al. 2002, section 3)."""
 
 
@@ -23,10 +23,13 @@ class SingleCells(nn.Module):
     Args:
         cell: of all of them: `"peephole"`, `"lstm"`, `"rnn"`, ...
         networks: N.
+        biases: by gate, what these start around; 0 where a gate is not named.
         spread: first values are uniform between minus this and this, around the biases of the gates.
     """
 
-    def __init__(self, cell: str, networks: int, spread: float = 0.3) -> None:
+    def __init__(
+        self, cell: str, networks: int, *, biases: Mapping[str, float] = BIASES, spread: float = 0.3
+    ) -> None:
         super().__init__()
         self.layer = LSTM(networks, networks, cell=cell).requires_grad_(False)
         gates = self.layer.cell.gates
@@ -41,7 +44,7 @@ class SingleCells(nn.Module):
         self.head = nn.Parameter(torch.empty(2, networks).uniform_(-spread, spread))
         with torch.no_grad():
             for row, gate in enumerate(gates):
-                self.columns["bias_ih"][row] += FIRST_BIASES.get(gate, 0.0)
+                self.columns["bias_ih"][row] += biases.get(gate, 0.0)
 
     def forward(self, x: Tensor) -> Tensor:
         """What the outputs are before they are squashed, `[T, B, N]`; x is `[T, B, N]`."""

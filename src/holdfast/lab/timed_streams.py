@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from holdfast.lab.experiment import Outcome
 from holdfast.lab.learning import TEST_SEED, thinned
-from holdfast.lab.single_cells import SingleCells
+from holdfast.lab.single_cells import BIASES, SingleCells
 
 NETWORKS = 10
 IN_A_ROW, TESTED = 100, 1000
@@ -22,9 +22,6 @@ CLIP = 1.0
 BETAS = (0.8, 0.99)
 BEYOND = 2
 """A stream is drawn this many targets longer than the best network has got so far."""
-
-_LIMIT = 25_000
-"""Steps that a test reads at once."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +59,7 @@ class Task:
         beyond: how much the steps after the first error of a stream count in learning; those up to it: 1.
         slower_after: a network that gets so many targets right before its first error changes half as fast,
             with twice as many a third as fast.
+        biases: what those of the gates start around.
     """
 
     draw: Draw
@@ -72,6 +70,7 @@ class Task:
     rate: float = 0.04
     beyond: float = 0.0
     slower_after: float = 0.5
+    biases: Mapping[str, float] = field(default_factory=lambda: BIASES)
 
 
 @dataclass(frozen=True)
@@ -191,15 +190,10 @@ def squashed(logits: Tensor, squash: Callable[[Tensor], Tensor] | None) -> Tenso
 def targets_before_error(networks: SingleCells, task: Task, generator: np.random.Generator) -> Tensor:
     """How many of 1000 fresh targets each network gets right before its first error, `[N]`."""
     count = networks.head.shape[1]
-    streams = task.draw(generator, (TESTED // task.longest if task.longest == 1 else 1, count), _test(task))
+    apart = task.longest == 1
+    streams = task.draw(generator, (TESTED if apart else 1, count), 1 if apart else TESTED)
     judged = judge(squashed(networks(streams.x), task.squash), streams, task.bound)
-    if task.longest > 1:
-        return judged.right[0]
-    return judged.flawless.long().cumprod(0).sum(0)
-
-
-def _test(task: Task) -> int:
-    return TESTED if task.longest > 1 else 1
+    return judged.flawless.long().cumprod(0).sum(0) if apart else judged.right[0]
 
 
 def learn_and_test(cell: str, task: Task, *, budget: int, seed: int) -> Outcome:
@@ -217,7 +211,7 @@ def learn_and_test(cell: str, task: Task, *, budget: int, seed: int) -> Outcome:
     """
     started = time.perf_counter()
     torch.manual_seed(seed)
-    learner = Learner(SingleCells(cell, NETWORKS), task, np.random.default_rng(seed))
+    learner = Learner(SingleCells(cell, NETWORKS, biases=task.biases), task, np.random.default_rng(seed))
     learner.learn(budget)
     solved = learner.solved_after > 0
     before = targets_before_error(learner.networks, task, np.random.default_rng(TEST_SEED + seed))
