@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
-from holdfast.inspection.subject import Subject
-from holdfast.nn.lstm import LSTM
-from holdfast.nn.trace import Trace
+if TYPE_CHECKING:  # so that who only counts needs no torch
+    from torch import Tensor
+
+    from holdfast.inspection.subject import Subject
+    from holdfast.nn.lstm import LSTM
+    from holdfast.nn.trace import Trace
 
 FORWARD, REVERSE = 0, 1
 

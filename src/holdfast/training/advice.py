@@ -36,7 +36,8 @@ def advice_after(
 
     Example:
         >>> history = fit(network, problem, options)  # doctest: +SKIP
-        >>> for advice in advice_after(network, problem.loss, problem.batches(0)[0], history, options):
-        ...     print(advice.text)  # doctest: +SKIP
+        >>> rows = problem.batches(0)[0]  # doctest: +SKIP
+        >>> for advice in advice_after(network, problem.loss, rows, history, options):  # doctest: +SKIP
+        ...     print(advice.text)
     """
     return advise(history, look(network, loss, rows[:ROWS]), options.clip_norm)
