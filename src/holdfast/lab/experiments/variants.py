@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from holdfast.cells import CELLS
-from holdfast.inspection.canvas import SERIES, new_figure
+from holdfast.inspection.canvas import GREY, SERIES, new_figure
 from holdfast.lab.bundled import chorales
 from holdfast.lab.experiment import Arm, Case, Experiment, Outcome
 from holdfast.lab.learning import thinned
@@ -231,7 +231,7 @@ def run(case: Case, arm: Arm, seed: int) -> Outcome:
         numbers={
             "test": found[best].test,
             "valid": found[best].valid,
-            "mean_test_of_trials": float(np.mean([learnt.test for learnt in found])),
+            **{trial_name(place): learnt.test for place, learnt in enumerate(found)},
             "last_step_only": floor.test,
             "units": trials[best].units,
             "rate": trials[best].rate,
@@ -243,31 +243,48 @@ def run(case: Case, arm: Arm, seed: int) -> Outcome:
     )
 
 
-def ordering(results: Results, case: str) -> list[tuple[str, list[float]]]:
-    """The variants of a case with their tests' negative log-likelihoods by seed, the lowest mean first."""
-    found = [(variant, [o.numbers["test"] for o in results.of(case, variant)]) for variant in VARIANTS]
-    return sorted(((variant, tests) for variant, tests in found if tests), key=lambda one: np.mean(one[1]))
+def trial_name(place: int) -> str:
+    """What the test of one trial of a search is called among the numbers of an outcome."""
+    return f"test_of_trial_{place + 1}"
+
+
+def differences(results: Results, case: Case, variant: str) -> list[float]:
+    """How much more than vanilla a variant needs on the test, nats per step, for each trial of each seed.
+
+    Both have the same size, rate, noise and seed, so that only the equations differ.
+    """
+    pairs = zip(results.of(case.name, variant), results.of(case.name, "vanilla"), strict=False)
+    names = [trial_name(place) for place in range(int(case.settings["trials"]))]
+    return [other.numbers[name] - vanilla.numbers[name] for other, vanilla in pairs for name in names]
+
+
+def ordering(results: Results, case: Case) -> list[tuple[str, list[float]]]:
+    """The variants of a case with their differences from vanilla, the lowest mean first."""
+    found = [(variant, differences(results, case, variant)) for variant in VARIANTS]
+    return sorted(
+        ((variant, more) for variant, more in found if more), key=lambda one: float(np.mean(one[1]))
+    )
 
 
 def ordering_figure(experiment: Experiment, results: Results) -> Figure:
-    """The test of each variant: a dot for each seed and a bar at their mean, the best variant first.
+    """The difference of each variant from vanilla: a dot for each trial, a bar at their mean, the best first.
 
     Args:
         experiment: whose cases are drawn, those that were run.
         results: of its runs.
     """
-    ordered = {case.name: ordering(results, case.name) for case in (*experiment.cases, *experiment.quick)}
+    ordered = {case.name: ordering(results, case) for case in (*experiment.cases, *experiment.quick)}
     ordered = {name: lines for name, lines in ordered.items() if lines}
     figure = new_figure(6.4, 3.0 * max(1, len(ordered)))
     grid = figure.subplots(max(1, len(ordered)), 1, squeeze=False)
     for axes, (name, lines) in zip(grid.flat, ordered.items(), strict=False):
-        for place, (variant, tests) in enumerate(lines):
-            colour = SERIES[1] if variant == "vanilla" else SERIES[0]
-            axes.plot([place] * len(tests), tests, "o", color=colour, alpha=0.7, markersize=5)
-            axes.plot([place - 0.3, place + 0.3], [np.mean(tests)] * 2, color=colour, linewidth=2)
+        for place, (_, more) in enumerate(lines):
+            axes.plot([place] * len(more), more, "o", color=SERIES[0], alpha=0.6, markersize=4)
+            axes.plot([place - 0.3, place + 0.3], [np.mean(more)] * 2, color=SERIES[1], linewidth=2)
+        axes.axhline(0, color=GREY, linewidth=0.8)
         axes.set_xticks(range(len(lines)), [variant for variant, _ in lines], fontsize=8)
         axes.set_title(name, fontsize=9, loc="left")
-        axes.set_ylabel("test, nats per step", fontsize=8)
+        axes.set_ylabel("test: nats per step\nmore than vanilla", fontsize=8)
         axes.tick_params(labelsize=8)
         axes.grid(alpha=0.25, axis="y")
         axes.spines[["top", "right"]].set_visible(False)
@@ -286,7 +303,9 @@ VARIANTS_ON_CHORALES = Experiment(
     source="Greff, Srivastava, Koutník, Steunebrink & Schmidhuber 2017, JSB Chorales",
     question=(
         "The next chord of Bach's chorales is to be told from those before it. The vanilla LSTM has "
-        "peepholes, and eight variants change one thing each: which of them lose by it?"
+        "peepholes, and eight variants change one thing each: no input, forget or output gate (NIG, NFG, "
+        "NOG), no activation at the input or output (NIAF, NOAF), no peepholes (NP), input and forget gate "
+        "coupled (CIFG), full gate recurrence (FGR). Which of them lose by it?"
     ),
     criterion="a lower negative log-likelihood than a linear model that sees the last step only",
     ours=(
@@ -299,4 +318,11 @@ VARIANTS_ON_CHORALES = Experiment(
     counts="passes over the 229 chorales",
     error="negative log-likelihood on validation, nats per step",
     picture=ordering_figure,
+    note=(
+        "The picture compares trial by trial, with the same size, rate, noise and seed: the best of three "
+        "trials says little, as which is best differs from seed to seed. The directions are the paper's: "
+        "without forget gate or output activation, or with full gate recurrence, it takes a little more; "
+        "coupling the gates or leaving out the peepholes costs nothing. But the losses are hundredths of a "
+        "nat, as small as the effect of luck; the paper, which did not clip gradients, found them significant."
+    ),
 )
