@@ -323,6 +323,6 @@ VARIANTS_ON_CHORALES = Experiment(
         "trials says little, as which is best differs from seed to seed. The directions are the paper's: "
         "without forget gate or output activation, or with full gate recurrence, it takes a little more; "
         "coupling the gates or leaving out the peepholes costs nothing. But the losses are hundredths of a "
-        "nat, as small as the effect of luck; the paper, which did not clip gradients, found them significant."
+        "nat, no more than luck; the paper, which did not clip gradients, found them significant."
     ),
 )
