@@ -25,6 +25,8 @@ MEMORISED = 2.0
 """Validation loss over training loss at the best epoch; the latter's dropout hides some of the gap."""
 LEAST_GAP = 0.05
 """Nats between the two losses; below, both are about as good as right."""
+LATER = 3.0
+"""The same at the last epoch, to which most runs go on for some time after the best one."""
 RISEN = 1.05
 """Validation loss of the last epoch over the best: 5 % are more than the noise of a few hundred rows."""
 LONG = 8
@@ -127,15 +129,20 @@ def _of_losses(history: Sequence[Epoch]) -> list[Advice]:
             f"Try {tries}"
         )
         return [Advice("memorises", ratio, MEMORISED, text)]
-    risen = last.valid_loss / max(best.valid_loss, 1e-12)
-    learnt_on = last.train_loss < best.train_loss
-    if risen >= RISEN and learnt_on and last.valid_loss - best.valid_loss >= LEAST_GAP:
+    risen, later = (
+        last.valid_loss / max(best.valid_loss, 1e-12),
+        last.valid_loss / max(last.train_loss, 1e-12),
+    )
+    learnt_on = last.train_loss < best.train_loss and last.valid_loss - last.train_loss >= LEAST_GAP
+    if learnt_on and (later >= LATER or risen >= RISEN):
         text = (
-            f"the network memorises after epoch {best.epoch}: from there to epoch {last.epoch} the loss "
-            f"falls on the rows it learns from and rises by {100 * (risen - 1):.0f} % on others. The weights "
-            f"of epoch {best.epoch} are kept; for better ones try {tries}"
+            f"the network memorises after epoch {best.epoch}: from there to epoch {last.epoch} the loss goes "
+            f"from {best.train_loss:.3g} to {last.train_loss:.3g} on the rows it learns from and from "
+            f"{best.valid_loss:.3g} to {last.valid_loss:.3g} on others. The weights of epoch {best.epoch} "
+            f"are kept; for better ones try {tries}"
         )
-        return [Advice("memorises", risen, RISEN, text)]
+        number, limit = (later, LATER) if later >= LATER else (risen, RISEN)
+        return [Advice("memorises", number, limit, text)]
     return []
 
 

@@ -59,15 +59,21 @@ def test_two_small_losses_are_no_memorising() -> None:
 
 
 @pytest.mark.parametrize(
-    ("last", "told"),
-    [(Row(3, 0.4, 0.64), True), (Row(3, 0.4, 0.62), False), (Row(3, 0.5, 0.9), False)],
+    ("last", "limit"),
+    [
+        (Row(3, 0.4, 0.62), 1.05),
+        (Row(3, 0.4, 0.61), None),
+        (Row(3, 0.5, 0.9), None),  # it learns no more either
+        (Row(3, 0.2, 0.601), 3.0),
+        (Row(3, 0.21, 0.6), None),
+    ],
 )
-def test_memorising_after_the_best_epoch(last: Row, told: bool) -> None:
+def test_memorising_after_the_best_epoch(last: Row, limit: float | None) -> None:
     found = findings([Row(1, 0.6, 0.7), Row(2, 0.45, 0.59), last])
-    assert [one.finding for one in found] == ["memorises"] * told
-    if told:
-        assert "after epoch 2: from there to epoch 3 the loss falls" in found[0].text
-        assert "rises by 8 %" in found[0].text
+    assert [(one.finding, one.limit) for one in found] == [("memorises", limit)] * (limit is not None)
+    if found:
+        assert "after epoch 2: from there to epoch 3 the loss goes from 0.45 to" in found[0].text
+        assert f"and from 0.59 to {last.valid_loss:g} on others" in found[0].text
 
 
 @pytest.mark.parametrize(("norm", "told"), [(199.0, False), (200.0, True)])
