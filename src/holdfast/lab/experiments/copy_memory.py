@@ -196,7 +196,7 @@ def case(delay: int, paper: str, rnn_budget: int) -> Case:
 
 QUICK = Case(
     "T = 40, 3 symbols",
-    "says nothing of so short a task",
+    "as with longer lags",
     (Arm("lstm", SOLVES, 10_000), Arm("rnn", FAILS, 10_000)),
     {"delay": 40, "kept": 3},
 )

@@ -87,7 +87,7 @@ INITIALISATION = Experiment(
         case("adding, T = 750", PAPER, {"steps": 750}, 24_000),
         case("copying, T = 100", PAPER, {"delay": 100}, 40_000, ARMS[:-1]),
     ),
-    quick=(case("adding, T = 40", "says nothing of so short a lag", {"steps": 40}, 10_000),),
+    quick=(case("adding, T = 40", "as with longer lags", {"steps": 40}, 10_000),),
     run=run,
     error="mean error of the last 2,000 training sequences; in copying, their loss over the memoryless one",
     note=(
