@@ -62,7 +62,7 @@ GENERATING_SPIKES = Experiment(
         "candidate and cell go through tanh, in the paper through nothing"
     ),
     cases=(case(10, 8_000), case(20, 8_000)),
-    quick=(case(9, 3_500),),
+    quick=(case(8, 2_500),),
     run=run,
     counts="training streams of each network",
     error="networks that have not solved it",
