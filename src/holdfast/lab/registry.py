@@ -9,9 +9,11 @@ from holdfast.lab.experiments.copy_memory import COPY_MEMORY
 from holdfast.lab.experiments.embedded_reber import EMBEDDED_REBER
 from holdfast.lab.experiments.generating_spikes import GENERATING_SPIKES
 from holdfast.lab.experiments.initialisation import INITIALISATION
+from holdfast.lab.experiments.long_lag import LONG_LAG
 from holdfast.lab.experiments.measuring_spikes import MEASURING_SPIKES
 from holdfast.lab.experiments.multiplication import MULTIPLICATION
 from holdfast.lab.experiments.periodic_functions import PERIODIC_FUNCTIONS
+from holdfast.lab.experiments.temporal_order import TEMPORAL_ORDER
 from holdfast.lab.experiments.two_sequences import TWO_SEQUENCES
 from holdfast.lab.experiments.variants import VARIANTS_ON_CHORALES
 
@@ -20,9 +22,11 @@ EXPERIMENTS: dict[str, Experiment] = {
     for experiment in (
         EMBEDDED_REBER,
         CONTINUAL_REBER,
+        LONG_LAG,
         TWO_SEQUENCES,
         ADDING,
         MULTIPLICATION,
+        TEMPORAL_ORDER,
         MEASURING_SPIKES,
         GENERATING_SPIKES,
         PERIODIC_FUNCTIONS,
