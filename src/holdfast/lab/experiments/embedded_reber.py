@@ -187,9 +187,9 @@ EMBEDDED_REBER = Experiment(
         "active; judged every 200 sequences"
     ),
     ours=(
-        "Adam on batches of 4, 16 units, clipping at 1, a learning rate that falls; the forget gates of `lstm` start open (bias 3). All "
-        "strings of the two sets are different, in the order in which they are drawn, so the other strings "
-        "are the rarer and longer ones; 2560 fresh strings are the final test"
+        "Adam on batches of 4, 16 units, clipping at 1, a learning rate that falls; the forget gates of "
+        "`lstm` start open (bias 3). All strings of the two sets are different, in the order in which they "
+        "are drawn, so the other strings are the rarer and longer ones; 2560 fresh strings are the final test"
     ),
     cases=(case("256 strings", budget=30_000),),
     quick=(case("256 strings, one try", budget=12_000),),
