@@ -29,3 +29,11 @@ def test_the_paper_asks_for_peepholes() -> None:
             ("lstm", "fails"),
         ]
         assert len({arm.budget for arm in case.arms}) == 1
+
+
+def test_one_cell_spikes_in_time_with_peepholes_and_not_without() -> None:
+    (case,) = GENERATING_SPIKES.quick
+    peephole, lstm = (generating_spikes.run(case, case.arm(name), 0) for name in ("peephole", "lstm"))
+    assert peephole.solved
+    assert peephole.numbers["perfect"] > 0
+    assert not lstm.solved

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from holdfast.lab.experiments import periodic_functions
-from holdfast.lab.experiments.periodic_functions import SHAPES
+from holdfast.lab.experiments.periodic_functions import PERIODIC_FUNCTIONS, SHAPES
 
 
 def drawn(form, period=8, periods=3):
@@ -34,3 +34,11 @@ def test_there_is_no_input_and_every_step_is_judged() -> None:
     streams = drawn("cosine")
     assert streams.x.abs().max() == 0
     assert (streams.weights == 1).all()
+
+
+def test_one_cell_keeps_a_rhythm_of_its_own_with_peepholes() -> None:
+    (case,) = PERIODIC_FUNCTIONS.quick
+    peephole, plain = (periodic_functions.run(case, case.arm(name), 0) for name in ("peephole", "rnn"))
+    assert peephole.solved
+    assert peephole.numbers["perfect"] > 0
+    assert not plain.solved
