@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from holdfast.tasks import load as load
     from holdfast.tasks import train as train
     from holdfast.tasks.estimator import TextClassifier as TextClassifier
+    from holdfast.tasks.inspecting import inspect as inspect
 
 _HOMES = {
     "LSTM": "holdfast.nn.lstm",
@@ -39,6 +40,7 @@ _HOMES = {
     "TextClassifier": "holdfast.tasks.estimator",
     "cell": "holdfast.cells.define",
     "explain": "holdfast.kernels",
+    "inspect": "holdfast.tasks.inspecting",
     "load": "holdfast.tasks",
     "prepare": "holdfast.runtime",
     "release_memory": "holdfast.runtime",
@@ -71,6 +73,7 @@ __all__ = [
     "__version__",
     "cell",
     "explain",
+    "inspect",
     "load",
     "prepare",
     "release_memory",

@@ -164,6 +164,32 @@ def predict(
 
 
 @app.command()
+def inspect(
+    model: ModelPath,
+    data: Annotated[
+        str, typer.Argument(metavar="DATA", help="Rows as for train; labels are used where there are some.")
+    ],
+    out: Annotated[
+        str,
+        typer.Option("-o", "--out", metavar="PAGE", help="The page to write; its numbers stand beside it."),
+    ] = "report.html",
+    rows: Annotated[
+        str | None,
+        typer.Option(
+            "--rows", metavar="N,N", help="Rows to look at step by step; without it three that say much."
+        ),
+    ] = None,
+    text: TextColumn = None,
+    label: LabelColumn = None,
+    encoding: Encoding = None,
+) -> None:
+    """Look inside a model: one page of its gates and memory."""
+    from holdfast.cli.inspect import run
+
+    run(model, data, out, rows=rows, columns={"text": text, "label": label, "encoding": encoding})
+
+
+@app.command()
 def lab(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="EXPERIMENT", help="Such as adding; none: list them.")

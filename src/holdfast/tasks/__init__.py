@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from holdfast.errors import ConfigError, ModelFileError
 from holdfast.model_file.format import load_bundle
 from holdfast.tasks.configuration import configure
-from holdfast.tasks.task import Task, Trained
-from holdfast.tasks.text_classification import TEXT_CLASSIFICATION
+from holdfast.tasks.loading import TASKS, find_task, task_of
+from holdfast.tasks.task import Trained
 from holdfast.training.progress import Listener
 
-TASKS: dict[str, Task] = {TEXT_CLASSIFICATION.name: TEXT_CLASSIFICATION}
-
-
-def find_task(name: str) -> Task:
-    """The task called `name`.
-
-    Raises:
-        ConfigError: there is none; suggests the nearest.
-    """
-    if name in TASKS:
-        return TASKS[name]
-    near = difflib.get_close_matches(name, TASKS, 1, 0.4)
-    hint = f" Did you mean {near[0]}?" if near else ""
-    raise ConfigError(f"there is no task {name!r}; there are: {', '.join(TASKS)}.{hint}")
+__all__ = ["TASKS", "find_task", "load", "train"]
 
 
 def train(
@@ -100,9 +85,4 @@ def load(path: str | Path) -> Any:
         ModelFileError: there is no model, or it is damaged, hostile, or of a newer version.
     """
     bundle = load_bundle(path)
-    task = TASKS.get(str(bundle.config.get("task")))
-    if task is None:
-        raise ModelFileError(
-            f"{path}: holds a model for the task {bundle.config.get('task')!r}, unknown here"
-        )
-    return task.load(bundle)
+    return task_of(bundle).load(bundle)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from holdfast.inspection.material import Material
 from holdfast.model_file.format import Bundle
 from holdfast.options import Options
 from holdfast.training.history import EpochRow
@@ -53,6 +55,20 @@ class LoadFunction(Protocol):
     def __call__(self, bundle: Bundle) -> Any: ...
 
 
+class MaterialFunction(Protocol):
+    """What a report of a model is made of; the arguments are those of `inspecting.inspect`."""
+
+    def __call__(
+        self,
+        model: Any,
+        bundle: Bundle,
+        data: Any,
+        *,
+        rows: Sequence[int],
+        columns: Mapping[str, str | None],
+    ) -> Material: ...
+
+
 @dataclass(frozen=True)
 class Task:
     """One task.
@@ -62,9 +78,11 @@ class Task:
         options: the class of its options.
         train: see `TrainFunction`.
         load: see `LoadFunction`.
+        material: see `MaterialFunction`.
     """
 
     name: str
     options: type[Options]
     train: TrainFunction
     load: LoadFunction
+    material: MaterialFunction

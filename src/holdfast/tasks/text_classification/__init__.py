@@ -13,6 +13,7 @@ from holdfast.tasks.text_classification.learn import check_options, learn, read_
 from holdfast.tasks.text_classification.lstm_part import Watch
 from holdfast.tasks.text_classification.model import TextModel, TextTrace
 from holdfast.tasks.text_classification.options import TextClassificationOptions
+from holdfast.tasks.text_classification.report import material_of
 from holdfast.tasks.text_classification.saved import TASK, from_bundle, save
 from holdfast.training.probe_files import PROBES_FILE, csv_beside, probe_beside, written_probes
 from holdfast.training.progress import Listener
@@ -53,4 +54,4 @@ def _train(
     return Trained(model, scores, history, path)
 
 
-TEXT_CLASSIFICATION = Task(TASK, TextClassificationOptions, _train, from_bundle)
+TEXT_CLASSIFICATION = Task(TASK, TextClassificationOptions, _train, from_bundle, material_of)

@@ -1,0 +1,154 @@
+"""What a report of a text classifier is made of: which rows, and what the model says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from holdfast.data.table import TextTable
+from holdfast.errors import DataError
+from holdfast.inspection.material import ChosenRow, Material, evenly
+from holdfast.inspection.report import MEASURED_ROWS, check_rows
+from holdfast.model_file.format import Bundle
+from holdfast.tasks.text_classification.inspect import properties_of, readings_of, subject_of
+from holdfast.tasks.text_classification.model import TextModel, targets_of
+from holdfast.training.history import from_csv
+
+MOST_SCORED = 2000
+FEW_STEPS, MANY_STEPS = 6, 60
+SUREST_RIGHT, SUREST_WRONG, LEAST_SURE = (
+    "right, and the surest of all",
+    "wrong, and the surest",
+    "the least sure",
+)
+ASKED = "the row you asked for"
+
+
+def material_of(
+    model: TextModel,
+    bundle: Bundle,
+    data: Any,
+    *,
+    rows: Sequence[int] = (),
+    columns: Mapping[str, str | None] | None = None,
+) -> Material:
+    """Everything that a report needs to know of a text classifier.
+
+    Args:
+        model: with an LSTM part.
+        bundle: what it was loaded from.
+        data: whatever `holdfast.train` takes; labels are used where there are some.
+        rows: numbers of rows to look at step by step; none: the surest right one, the surest wrong one and
+            the least sure one, of those with 6 to 60 steps where there are such.
+        columns: names of columns, as `TextModel.read` takes them.
+
+    Raises:
+        InputError: the model has no LSTM part, or there is no such row.
+        DataError: the rows cannot be used.
+    """
+    subject = subject_of(model)
+    table = _table(model, data, columns or {})
+    asked = check_rows(rows, table.rows, table.source)
+    scored = sorted({*evenly(len(table.texts), MOST_SCORED).tolist(), *asked})
+    probabilities = model.predict_proba([table.texts[index] for index in scored])
+    labels = None if table.labels is None else [table.labels[index] for index in scored]
+    targets = None if labels is None else targets_of(labels, model.classes)
+    chosen = dict.fromkeys(asked, ASKED)
+    if not chosen:
+        steps = [
+            len(sequence) for sequence in model.tokeniser.encode([table.texts[index] for index in scored])
+        ]
+        chosen = {
+            scored[place]: because
+            for place, because in choose(probabilities, targets, np.array(steps)).items()
+        }
+    overall = evenly(len(table.texts), MEASURED_ROWS).tolist()
+    readings = readings_of(model, table, overall)
+    return Material(
+        title=f"{Path(bundle.path).resolve().name}: text classification",
+        facts=_facts(model, table),
+        subject=subject,
+        readings=readings,
+        chosen=[
+            ChosenRow(reading, because, _says(model, probabilities[scored.index(index)]))
+            for (index, because), reading in zip(
+                chosen.items(), readings_of(model, table, list(chosen)), strict=True
+            )
+        ],
+        properties=properties_of(model, readings),
+        probabilities=None if targets is None else probabilities,
+        targets=targets,
+        history=from_csv(bundle.files["history.csv"]) if "history.csv" in bundle.files else [],
+        advice=[str(text) for text in model.training.get("advice", [])],
+        exclusive=not model.multilabel,
+    )
+
+
+def choose(
+    probabilities: NDArray[Any], targets: NDArray[Any] | None, steps: NDArray[np.int64]
+) -> dict[int, str]:
+    """Rows that are worth a look, and why: the surest right and wrong one, and the least sure.
+
+    Args:
+        probabilities: `[N, K]`.
+        targets: `[N]`, or `[N, K]` bool; None where labels are not known.
+        steps: how long each row is, `[N]`.
+    """
+    sure = (
+        np.abs(probabilities - 0.5).min(1)
+        if targets is not None and targets.ndim == 2
+        else probabilities.max(1)
+    )
+    handy = (steps >= FEW_STEPS) & (steps <= MANY_STEPS)
+    among = handy if handy.any() else np.ones(len(steps), bool)
+    if targets is None:
+        found = {int(np.where(among, sure, -1).argmax()): "the surest of all"}
+    else:
+        right = (
+            ((probabilities >= 0.5) == targets).all(1)
+            if targets.ndim == 2
+            else probabilities.argmax(1) == targets
+        )
+        found = {
+            int(np.where(among & part, sure, -1).argmax()): because
+            for part, because in ((right, SUREST_RIGHT), (~right, SUREST_WRONG))
+            if (among & part).any()
+        }
+    return found | {
+        index: LEAST_SURE for index in [int(np.where(among, sure, np.inf).argmin())] if index not in found
+    }
+
+
+def _table(model: TextModel, data: Any, columns: Mapping[str, Any]) -> TextTable:
+    """The rows, with their labels where they have them."""
+    try:
+        return model.read(data, **columns)
+    except DataError:
+        if columns.get("label") is not None:
+            raise
+        unlabelled = {name: column for name, column in columns.items() if name != "label"}
+        return model.read(data, **unlabelled, need_labels=False)
+
+
+def _says(model: TextModel, row: NDArray[Any]) -> str:
+    if model.multilabel:
+        (names,) = model.names(row[None])
+        return ", ".join(names) or "no label"
+    best = int(row.argmax())
+    return f"{model.classes[best]}, {row[best]:.0%}"
+
+
+def _facts(model: TextModel, table: TextTable) -> dict[str, str]:
+    network = model.options.network
+    directions = 2 if network.bidirectional else 1
+    return {
+        "cell": network.cell,
+        "layers x directions x units": f"{network.layers} x {directions} x {network.hidden}",
+        "classes": ", ".join(model.classes[:10]) + (" ..." if len(model.classes) > 10 else ""),
+        "rows": f"{len(table.texts):,} of {table.source}",
+        "trained on": f"{model.training.get('train_rows', '?')} rows of {model.training.get('data', '?')}",
+    }
