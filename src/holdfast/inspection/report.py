@@ -244,8 +244,8 @@ def _gates(found: _Found, strands: Sequence[Strand]) -> Iterator[Picture]:
     yield found.picture(
         "time_constants",
         "Memory length of each unit",
-        "-1 / mean log f: the steps until 1/e is left of what a unit took in, if nothing else is added. What goes "
-        "round from unit to unit through h can last longer: see how far back the network looks.",
+        "-1 / mean log f: the steps until 1/e is left of what a unit took in, if nothing else is added. "
+        "What goes round from unit to unit through h can last longer: see how far back the network looks.",
         [one.sentence for one in memories],
         time_constants_figure(memories),
         [one.as_dict() for one in memories],

@@ -201,7 +201,7 @@ QUICK = Case(
     {"delay": 40, "kept": 3},
 )
 COPY_MEMORY = Experiment(
-    name="copy_memory",
+    name="copy-memory",
     title="Copying ten symbols after a long silence",
     source=(
         "Hochreiter & Schmidhuber 1997; in this form Arjovsky, Shah & Bengio 2016; with chrono "
