@@ -43,9 +43,9 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "features": {"numpy", "scipy", "sklearn", "tokenizers"},
     "data": {"narwhals", "numpy", "polars"},
     "model_file": {"numpy", "safetensors"},
-    "training": {"numpy", "safetensors", "scipy", "sklearn", "torch"},
+    "training": {"numpy", "safetensors", "scipy", "sklearn", "tensorboard", "torch"},
     "runtime": {"numpy"},
-    "inspection": {"matplotlib", "numpy", "torch"},
+    "inspection": {"jinja2", "matplotlib", "numpy", "torch"},
     "exporting": {"numpy", "onnx", "onnxruntime", "torch"},
     "serving": {"fastapi", "numpy", "uvicorn"},
     "lab": {"numpy", "torch"},
@@ -56,11 +56,13 @@ THIRD_PARTIES: dict[str, set[str]] = {
 # Each stands behind one file of ours, so that it can be replaced there.
 ONE_FILE = {
     "fastapi",
+    "jinja2",
     "narwhals",
     "onnx",
     "onnxruntime",
     "polars",
     "pydantic",
+    "tensorboard",
     "typer",
     "yaml",
 }
