@@ -267,6 +267,7 @@ CONTINUAL_REBER = Experiment(
         "The paper counts a prediction as right if its squared errors are below 0.49. Whoever has forgotten "
         "the second symbol and gives 1/2 to both passes that (0.25), so ours must rank the symbols rightly "
         "as well. How many streams the paper's perfect networks took we could not read; 30,000 is what they "
-        "were given."
+        "were given. Where ours differs: with Adam and gradients that are cut only at the edges of windows, "
+        "some runs of `original` solve the stream too, after several times as many streams as `lstm` takes."
     ),
 )
