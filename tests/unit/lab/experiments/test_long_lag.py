@@ -1,15 +1,12 @@
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 import torch
 
 from holdfast.lab.experiment import Outcome
 from holdfast.lab.experiments import long_lag
-from holdfast.lab.experiments.long_lag import CALM, LONG_LAG, TRIED, TenThousandRight, draw
-from holdfast.lab.learning import Reader, Sequences
-from holdfast.nn.lstm import LSTM
+from holdfast.lab.experiments.long_lag import LONG_LAG, draw
+from holdfast.lab.learning import Sequences
 
 E, B, X, Y = range(7, 11)
 COUNT = 4000
@@ -17,21 +14,6 @@ COUNT = 4000
 
 def some(count: int = COUNT) -> Sequences:
     return draw(np.random.default_rng(0), count, distractors=7, lag=20)
-
-
-class Knows(Reader):
-    """Remembers the second symbol, and errs by as much as `errors` says of the next sequences."""
-
-    def __init__(self) -> None:
-        super().__init__(LSTM(11, 1), 2)
-        self.errors: list[float] = []
-        self.seen = 0
-
-    def forward(self, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        self.seen += len(lengths)
-        answers = torch.nn.functional.one_hot(x[1] - X, 2).float()
-        answers[0, 0] += self.errors.pop(0) if self.errors else 0.0
-        return answers
 
 
 def test_a_sequence_is_b_then_x_or_y_then_distractors_then_e() -> None:
@@ -54,34 +36,6 @@ def test_the_answer_is_the_second_symbol() -> None:
     sequences = some()
     assert torch.equal(sequences.targets.argmax(1), sequences.x[1] - X)
     assert 0.45 < float(sequences.targets[:, 0].mean()) < 0.55
-
-
-def test_the_criterion_tries_ten_thousand_fresh_sequences_once_training_is_calm() -> None:
-    network = Knows()
-    criterion = TenThousandRight(network, partial(draw, distractors=7, lag=5), 0)
-    criterion.see(torch.full((CALM - 1,), 0.19))
-    assert not criterion.met()
-    assert network.seen == 0
-    criterion.see(torch.tensor([0.19]))
-    assert criterion.met()
-    assert network.seen == TRIED
-    assert criterion.met()
-    assert network.seen == TRIED
-
-
-def test_one_wrong_of_ten_thousand_lets_it_learn_on_until_training_is_calm_again() -> None:
-    network = Knows()
-    network.errors = [0.0, 0.1, 0.2]
-    criterion = TenThousandRight(network, partial(draw, distractors=7, lag=5), 0)
-    criterion.see(torch.zeros(CALM))
-    assert not criterion.met()
-    seen = network.seen
-    criterion.see(torch.zeros(CALM - 1))
-    assert not criterion.met()
-    assert network.seen == seen < TRIED
-    criterion.see(torch.zeros(1))
-    assert criterion.met()
-    assert criterion.trials == 2
 
 
 def test_the_lstm_solves_the_short_version_and_the_rnn_does_not() -> None:
