@@ -20,8 +20,8 @@ HIDDEN = 4
 LAGS = 3
 """Memory starts at up to three times the lag, so that most units reach over it."""
 LEARNING = Learning(batch=16, rate=0.02, betas=(0.9, 0.999))
-MOST_OF_RNN = 12_500
-EVERY_SYMBOL_LAG, EVERY_SYMBOL_BUDGET = 100, 20_000
+MOST_OF_RNN = 22_000
+EVERY_SYMBOL_LAG, EVERY_SYMBOL_BUDGET = 100, 25_000
 
 
 def draw(generator: np.random.Generator, count: int, *, distractors: int, lag: int) -> Sequences:
