@@ -24,14 +24,23 @@ class SingleCells(nn.Module):
         cell: of all of them: `"peephole"`, `"lstm"`, `"rnn"`, ...
         networks: N.
         biases: by gate, what these start around; 0 where a gate is not named.
+        truncated: whether gradients stop at the h that re-enters, as in the papers until 2002; else they are
+            those of full back-propagation through time.
         spread: first values are uniform between minus this and this, around the biases of the gates.
     """
 
     def __init__(
-        self, cell: str, networks: int, *, biases: Mapping[str, float] = BIASES, spread: float = 0.3
+        self,
+        cell: str,
+        networks: int,
+        *,
+        biases: Mapping[str, float] = BIASES,
+        truncated: bool = False,
+        spread: float = 0.3,
     ) -> None:
         super().__init__()
-        self.layer = LSTM(networks, networks, cell=cell).requires_grad_(False)
+        self.truncated = truncated
+        self.layer = LSTM(2 * networks, networks, cell=cell).requires_grad_(False)
         gates = self.layer.cell.gates
         rows = {name: value.shape[0] // networks for name, value in self._own_weights().items()}
         self.columns = nn.ParameterDict(
@@ -47,12 +56,34 @@ class SingleCells(nn.Module):
                 self.columns["bias_ih"][row] += biases.get(gate, 0.0)
 
     def forward(self, x: Tensor) -> Tensor:
-        """What the outputs are before they are squashed, `[T, B, N]`; x is `[T, B, N]`."""
+        """What the outputs are before they are squashed, `[T, B, N]`; x is `[T, B, N]`.
+
+        With `truncated`, the layer runs twice: once to know h, and once with that h as an input, so that the
+        gradient runs through the cell alone.
+        """
+        nothing = torch.zeros_like(x)
+        if not self.truncated:
+            return self._read(x, nothing, h_from_outside=False)
+        with torch.no_grad():
+            h = self._run(x, nothing, h_from_outside=False)
+        return self._read(x, torch.cat((nothing[:1], h[:-1])), h_from_outside=True)
+
+    def _read(self, x: Tensor, h: Tensor, *, h_from_outside: bool) -> Tensor:
+        return self._run(x, h, h_from_outside=h_from_outside) * self.head[0] + self.head[1]
+
+    def _run(self, x: Tensor, h: Tensor, *, h_from_outside: bool) -> Tensor:
+        """h after each step; what re-enters is h itself, or `h` `[T, B, N]` from outside."""
         own = self._own_weights()
+        inside, outside = (
+            torch.diag_embed(self.columns[name]).flatten(0, 1) for name in ("weight_hh", "weight_ih")
+        )
+        nothing = torch.zeros_like(inside)
         for name, values in self.columns.items():
-            own[name] = (torch.diag_embed(values) if own[name].dim() == 2 else values).reshape_as(own[name])
-        output, _ = self.layer(x, weights=[[own]])
-        return cast(Tensor, output) * self.head[0] + self.head[1]
+            own[name] = values.reshape(-1)
+        own["weight_ih"] = torch.cat((outside, inside if h_from_outside else nothing), 1)
+        own["weight_hh"] = nothing if h_from_outside else inside
+        output, _ = self.layer(torch.cat((x, h), 2), weights=[[own]])
+        return cast(Tensor, output)
 
     @property
     def numbers_of_one(self) -> int:

@@ -60,6 +60,7 @@ class Task:
         slower_after: a network that gets so many targets right before its first error changes half as fast,
             with twice as many a third as fast.
         biases: what those of the gates start around.
+        truncated: whether gradients stop at the h that re-enters the gates, see `SingleCells`.
     """
 
     draw: Draw
@@ -71,6 +72,7 @@ class Task:
     beyond: float = 0.0
     slower_after: float = 0.5
     biases: Mapping[str, float] = field(default_factory=lambda: BIASES)
+    truncated: bool = False
 
 
 @dataclass(frozen=True)
@@ -211,7 +213,8 @@ def learn_and_test(cell: str, task: Task, *, budget: int, seed: int) -> Outcome:
     """
     started = time.perf_counter()
     torch.manual_seed(seed)
-    learner = Learner(SingleCells(cell, NETWORKS, biases=task.biases), task, np.random.default_rng(seed))
+    networks = SingleCells(cell, NETWORKS, biases=task.biases, truncated=task.truncated)
+    learner = Learner(networks, task, np.random.default_rng(seed))
     learner.learn(budget)
     solved = learner.solved_after > 0
     before = targets_before_error(learner.networks, task, np.random.default_rng(TEST_SEED + seed))
@@ -220,7 +223,7 @@ def learn_and_test(cell: str, task: Task, *, budget: int, seed: int) -> Outcome:
     return Outcome(
         solved=count > 0,
         sequences=int(learner.solved_after[solved].median()) if count else learner.consumed,
-        score=f"{count} of {NETWORKS} networks",
+        score=f"{count} of {NETWORKS} networks, {perfect} right over {TESTED:,} fresh targets",
         numbers={"solved": count, "networks": NETWORKS, "perfect": perfect, "tested": TESTED},
         curve=thinned(learner.curve),
         weights=learner.networks.numbers_of_one,

@@ -100,7 +100,7 @@ def test_streams_grow_with_the_best_network(learner) -> None:
 def test_the_outcome_counts_networks() -> None:
     outcome = timed_streams.learn_and_test("lstm", Task(constant, 0.49), budget=2000, seed=0)
     assert outcome.solved
-    assert outcome.score == "10 of 10 networks"
+    assert outcome.score == "10 of 10 networks, 10 right over 1,000 fresh targets"
     assert outcome.numbers == {"solved": 10, "networks": 10, "perfect": 10, "tested": 1000}
     assert outcome.weights == 14
     assert 0 < outcome.sequences < 2000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import numpy as np
@@ -11,7 +12,6 @@ from holdfast.lab.experiment import SOLVES, Arm, Case, Experiment, Outcome
 from holdfast.lab.timed_streams import Streams, Task, learn_and_test
 
 BOUND = 0.49
-BIASES = {"i": -1.0, "f": 3.0}
 RATE, SLOWER_AFTER = 0.02, 2.0
 STREAMS = 8
 
@@ -46,7 +46,7 @@ def run(case: Case, arm: Arm, seed: int) -> Outcome:
         streams=STREAMS if in_a_row == 1 else 1,
         rate=RATE,
         slower_after=SLOWER_AFTER,
-        biases=BIASES,
+        biases={"i": -math.log(shortest) / 2, "f": math.log(2 * shortest)},
     )
     return learn_and_test(arm.name, task, budget=arm.budget, seed=seed)
 
@@ -76,11 +76,12 @@ MEASURING_SPIKES = Experiment(
     ),
     ours=(
         "ten networks of one memory cell (17 numbers with peepholes, 14 without); Adam on the cross entropy "
-        "at the spikes, single intervals in batches of 8, streams up to their first error; the forget gate "
-        "starts open (bias 3, input gate -1, output gate 0; in the paper -2, 0, 2); candidate and cell go "
+        "at the spikes, single intervals in batches of 8, streams up to their first error; the "
+        "forget gate starts open for about 2 F steps (bias ln 2F; input gate -ln(F)/2, output gate 0; in the "
+        "paper -2, 0 and 2); candidate and cell go "
         "through tanh, in the paper through nothing"
     ),
-    cases=(case(10, 1, 40_000, BOTH), case(49, 1, 80_000, LONGEST)),
+    cases=(case(10, 1, 40_000, BOTH), case(20, 1, 60_000, BOTH), case(49, 1, 80_000, LONGEST)),
     quick=(case(6, 1, 16_000, BOTH),),
     run=run,
     counts="training streams of each network",
