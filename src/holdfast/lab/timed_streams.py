@@ -14,7 +14,6 @@ from holdfast.lab.experiment import Outcome
 from holdfast.lab.learning import TEST_SEED, thinned
 from holdfast.lab.single_cells import BIASES, SingleCells
 
-NETWORKS = 10
 IN_A_ROW, TESTED = 100, 1000
 """Targets in a row that end the learning, and those of the test (Gers et al. 2002, section 3)."""
 
@@ -61,6 +60,7 @@ class Task:
             with twice as many a third as fast.
         biases: what those of the gates start around.
         truncated: whether gradients stop at the h that re-enters the gates, see `SingleCells`.
+        networks: N, how many learn side by side.
     """
 
     draw: Draw
@@ -73,6 +73,7 @@ class Task:
     slower_after: float = 0.5
     biases: Mapping[str, float] = field(default_factory=lambda: BIASES)
     truncated: bool = False
+    networks: int = 10
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def loss_of(logits: Tensor, streams: Streams, learnt: Tensor, task: Task) -> Ten
 
 @dataclass
 class Learner:
-    """Ten networks that learn one task; each stops when it has solved it.
+    """Networks that learn one task; each stops when it has solved it.
 
     Attributes:
         networks: learn in place.
@@ -199,7 +200,7 @@ def targets_before_error(networks: SingleCells, task: Task, generator: np.random
 
 
 def learn_and_test(cell: str, task: Task, *, budget: int, seed: int) -> Outcome:
-    """Ten networks learn; those that have solved the task are tested on 1000 fresh targets.
+    """Several networks learn; those that have solved the task are tested on 1000 fresh targets.
 
     Args:
         cell: of the networks.
@@ -213,7 +214,7 @@ def learn_and_test(cell: str, task: Task, *, budget: int, seed: int) -> Outcome:
     """
     started = time.perf_counter()
     torch.manual_seed(seed)
-    networks = SingleCells(cell, NETWORKS, biases=task.biases, truncated=task.truncated)
+    networks = SingleCells(cell, task.networks, biases=task.biases, truncated=task.truncated)
     learner = Learner(networks, task, np.random.default_rng(seed))
     learner.learn(budget)
     solved = learner.solved_after > 0
@@ -223,8 +224,8 @@ def learn_and_test(cell: str, task: Task, *, budget: int, seed: int) -> Outcome:
     return Outcome(
         solved=count > 0,
         sequences=int(learner.solved_after[solved].median()) if count else learner.consumed,
-        score=f"{count} of {NETWORKS} networks, {perfect} right over {TESTED:,} fresh targets",
-        numbers={"solved": count, "networks": NETWORKS, "perfect": perfect, "tested": TESTED},
+        score=f"{count} of {task.networks} networks, {perfect} right over {TESTED:,} fresh targets",
+        numbers={"solved": count, "networks": task.networks, "perfect": perfect, "tested": TESTED},
         curve=thinned(learner.curve),
         weights=learner.networks.numbers_of_one,
         seconds=time.perf_counter() - started,
