@@ -45,7 +45,7 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "model_file": {"numpy", "safetensors"},
     "training": {"numpy", "safetensors", "scipy", "sklearn", "tensorboard", "torch"},
     "runtime": {"numpy"},
-    "inspection": {"jinja2", "matplotlib", "numpy", "torch"},
+    "inspection": {"PIL", "jinja2", "matplotlib", "numpy", "torch"},
     "exporting": {"numpy", "onnx", "onnxruntime", "torch"},
     "serving": {"fastapi", "numpy", "uvicorn"},
     "lab": {"numpy", "torch"},
@@ -55,6 +55,7 @@ THIRD_PARTIES: dict[str, set[str]] = {
 
 # Each stands behind one file of ours, so that it can be replaced there.
 ONE_FILE = {
+    "PIL",
     "fastapi",
     "jinja2",
     "narwhals",

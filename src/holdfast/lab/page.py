@@ -13,6 +13,7 @@ from holdfast.lab.registry import EXPERIMENTS
 from holdfast.lab.results import Results
 from holdfast.lab.tables import Row, rows
 
+COLOURS = 64
 PAGE, FOLDER = "lab.md", "lab"
 HEADER = ("", "network", "solved", "consumed", "final test", "weights", "")
 
@@ -34,7 +35,7 @@ class Notebook:
         experiment = EXPERIMENTS[results.experiment]
         results.save(folder / f"{experiment.name}.json")
         draw = experiment.picture or curves_figure
-        _write_whole(folder / f"{experiment.name}.png", png(draw(experiment, results)))
+        _write_whole(folder / f"{experiment.name}.png", png(draw(experiment, results), COLOURS))
         self.write_page()
 
     def write_page(self) -> None:

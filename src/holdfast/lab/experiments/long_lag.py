@@ -163,7 +163,9 @@ LONG_LAG = Experiment(
     note=(
         f"In 2a and 2b the error of the last symbol counts {every_symbol.LAST_WEIGHS} times the mean of all: "
         "where every step counted alike, our networks did not solve 2b, whose other symbols nobody can "
-        "predict, within 8,000 sequences; the paper's plain gradient descent did."
+        "predict, within 8,000 sequences; the paper's plain gradient descent did. Where few "
+        "distractors come back often (2c), the paper's LSTM slows down from 49,000 to 203,000 sequences; "
+        "ours does not."
     ),
     error="mean of the largest errors of the last 256 training sequences",
 )
