@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from holdfast.lab.experiments import generating_spikes
@@ -31,9 +32,17 @@ def test_the_paper_asks_for_peepholes() -> None:
         assert len({arm.budget for arm in case.arms}) == 1
 
 
-def test_one_cell_spikes_in_time_with_peepholes_and_not_without() -> None:
+def test_one_cell_spikes_in_time_and_a_plain_one_does_not() -> None:
     (case,) = GENERATING_SPIKES.quick
-    peephole, lstm = (generating_spikes.run(case, case.arm(name), 0) for name in ("peephole", "lstm"))
+    peephole, plain = (generating_spikes.run(case, case.arm(name), 0) for name in ("peephole", "rnn"))
     assert peephole.solved
     assert peephole.numbers["perfect"] > 0
+    assert not plain.solved
+
+
+@pytest.mark.slow
+def test_by_the_truncated_gradient_peepholes_decide() -> None:
+    case = GENERATING_SPIKES.cases[0]
+    peephole, lstm = (generating_spikes.run(case, case.arm(name), 0) for name in ("peephole", "lstm"))
+    assert peephole.solved
     assert not lstm.solved
