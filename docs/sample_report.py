@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 PAGE, PICTURES = HERE / "sample_report.md", HERE / "sample_report"
 SENTENCE = "it is not a bad film , and the ending is quite moving"
-COLOURS = 96
+COLOURS = 256
 ROWS, FEW_ROWS, MOST_ROWS = 24, 12, 200
 HEAD = """# A sample report
 
