@@ -58,7 +58,7 @@ def case(wrong: int, paper: str, paper_sequences: int) -> Case:
     return Case(
         f"T = {STEPS}, fewer than {wrong} of 2,000 wrong",
         paper,
-        (Arm("lstm", SOLVES, paper_sequences), Arm("rnn", FAILS, 200_000)),
+        (Arm("lstm", SOLVES, paper_sequences), Arm("rnn", FAILS, 220_000)),
         {"steps": STEPS, "wrong": wrong},
         paper_sequences,
     )
@@ -87,4 +87,9 @@ MULTIPLICATION = Experiment(
         ),
     ),
     run=run,
+    note=(
+        "The criterion is met on the last 2,000 training sequences as soon as they allow it. On fresh ones "
+        "our networks are less exact than that: with fewer than 13 of 2,000 wrong there, up to 74 of 2560 "
+        "are wrong (the paper: 14)."
+    ),
 )

@@ -15,7 +15,7 @@ from holdfast.nn.lstm import LSTM
 HIDDEN = 8
 VARIANCE, TARGET_VARIANCE = 0.2, 0.1
 WINDOW = 256
-MOST_OF_RNN = 60_000
+MOST_OF_RNN = 80_000  # three times what the slowest LSTM needed at T = 100
 NAMES = {"": "", "elements": ", noisy elements", "targets": ", noisy targets"}
 WRONG, WRONG_BY_NOISE = 0.2, 0.1
 # of each kind of noise: at most so many wrong of 256, mean error below, wrong is an error above
@@ -104,7 +104,8 @@ def run(case: Case, arm: Arm, seed: int) -> Outcome:
 
 def case(title: str, paper: str, paper_sequences: int, **settings: object) -> Case:
     """A line of the paper's table."""
-    arms = (Arm("lstm", SOLVES, paper_sequences), Arm("rnn", FAILS, MOST_OF_RNN))
+    most = MOST_OF_RNN if settings["steps"] == 100 else paper_sequences
+    arms = (Arm("lstm", SOLVES, paper_sequences), Arm("rnn", FAILS, most))
     return Case(title, paper, arms, settings, paper_sequences)
 
 
@@ -166,5 +167,10 @@ TWO_SEQUENCES = Experiment(
         ),
     ),
     run=run,
+    note=(
+        "Our networks meet the criterion early and stop there, so that they are less exact than the paper's: "
+        "of 2560 fresh sequences up to 26 are wrong without noise and up to 101 with noisy elements, where "
+        "the paper reports about 1 and about 40."
+    ),
     error="mean error of the last 256 training sequences",
 )
