@@ -18,7 +18,7 @@ from holdfast.nn.lstm import LSTM
 TESTED = 2560
 TEST_BATCH = 128
 TEST_SEED = 10**6
-CURVE_POINTS = 200
+CURVE_POINTS = 100
 FORGET = 0.98
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -253,6 +253,6 @@ def test_errors(network: Reader, draw: Draw, seed: int) -> tuple[Tensor, float]:
 
 
 def thinned(curve: list[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
-    """At most about 200 points of a curve, the last one always among them."""
+    """At most about 200 points of a curve, evenly spaced, the last one always among them."""
     every = max(1, len(curve) // CURVE_POINTS)
     return tuple(curve[every - 1 : -1 : every]) + tuple(curve[-1:])

@@ -92,13 +92,16 @@ class Results:
         return {
             "experiment": self.experiment,
             "conditions": self.conditions,
-            "runs": [asdict(job) | asdict(outcome) for job, outcome in self.outcomes.items()],
+            "runs": [_run(job, outcome) for job, outcome in self.outcomes.items()],
         }
 
     def save(self, path: Path) -> None:
-        """Write a JSON file that is never half there."""
+        """Write a JSON file that is never half there, a run on each line."""
+        saved = self.as_dict()
+        runs = ",\n".join(json.dumps(run, sort_keys=True, separators=(",", ":")) for run in saved.pop("runs"))
+        head = json.dumps(saved, sort_keys=True, indent=1).removesuffix("\n}")
         beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-        beside.write_text(json.dumps(self.as_dict(), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        beside.write_text(f'{head},\n "runs": [\n{runs}\n]}}\n', encoding="utf-8")
         beside.replace(path)
 
     @classmethod
@@ -114,6 +117,12 @@ class Results:
             return cls(saved["experiment"], outcomes, saved["conditions"])
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path}: no results of the lab ({error!r}); run the experiment again") from None
+
+
+def _run(job: Job, outcome: Outcome) -> dict[str, Any]:
+    """A run; its curve to four digits, its time to tenths of a second."""
+    curve = [[consumed, float(f"{error:.4g}")] for consumed, error in outcome.curve]
+    return asdict(job) | asdict(outcome) | {"curve": curve, "seconds": round(outcome.seconds, 1)}
 
 
 def _job(run: Mapping[str, Any]) -> Job:
