@@ -62,5 +62,6 @@ def _draw(axes: Axes, experiment: Experiment, case: Case, results: Results) -> N
     axes.set_title("\n".join(textwrap.wrap(case.name, TITLE_CHARACTERS)), fontsize=9, loc="left")
     axes.set_xlabel(experiment.counts, fontsize=8)
     axes.tick_params(labelsize=7)
+    axes.tick_params(axis="x", which="minor", labelbottom=False)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
