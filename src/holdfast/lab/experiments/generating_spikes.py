@@ -87,8 +87,8 @@ GENERATING_SPIKES = Experiment(
     counts="training streams of each network",
     error="networks that have not solved it",
     note=(
-        "With the truncated gradient, which is the paper's, peepholes decide. With the full one, which the "
-        "paper did not have, networks without peepholes learn to spike in time too: there we disagree with "
-        "its reading that the gates must see the cell."
+        "Here we disagree with the paper, for which only peepholes solve this. By the full gradient, which "
+        "it did not have, networks without peepholes learn to spike in time as well. By its truncated "
+        "gradient, those that we saw get there had peepholes, but they are few and may need many trials."
     ),
 )

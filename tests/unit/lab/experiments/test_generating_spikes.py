@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import torch
 
 from holdfast.lab.experiments import generating_spikes
@@ -38,11 +37,3 @@ def test_one_cell_spikes_in_time_and_a_plain_one_does_not() -> None:
     assert peephole.solved
     assert peephole.numbers["perfect"] > 0
     assert not plain.solved
-
-
-@pytest.mark.slow
-def test_by_the_truncated_gradient_peepholes_decide() -> None:
-    case = GENERATING_SPIKES.cases[0]
-    peephole, lstm = (generating_spikes.run(case, case.arm(name), 0) for name in ("peephole", "lstm"))
-    assert peephole.solved
-    assert not lstm.solved
