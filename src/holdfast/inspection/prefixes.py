@@ -34,6 +34,7 @@ class Prefixes:
         output: the output that is followed.
         before: its number for an input of "nothing": zeros for one step.
         after: its number for the row up to and with each step, `[T]`.
+        number: what the number is.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Prefixes:
     output: str
     before: float
     after: Curve
+    number: str = "log odds"
 
     @property
     def changes(self) -> Curve:
@@ -55,13 +57,17 @@ class Prefixes:
 
     @property
     def sentence(self) -> str:
-        """The finding in words: which step turned the answer, if one did."""
+        """The finding in words: which step changed the answer most, and whether the sign with it."""
         if self.turn is None:
-            return f"{self.name}: no step alone changed what it says of {self.output} by {TURN:g} or more"
+            return (
+                f"{self.name}: no step alone changed the {self.number} of {self.output} by {TURN:g} or more"
+            )
         before = self.before if self.turn == 0 else self.after[self.turn - 1]
+        after = self.after[self.turn]
+        did = "turned it" if (before > 0) != (after > 0) else "changed it most"
         return (
-            f"{self.name}: “{self.steps[self.turn]}” (step {self.turn + 1}) turned it, from {before:+.1f} to "
-            f"{self.after[self.turn]:+.1f} for {self.output}; at the end it is {self.after[-1]:+.1f}"
+            f"{self.name}: “{self.steps[self.turn]}” (step {self.turn + 1}) {did}, {self.number} of "
+            f"{self.output} from {before:+.1f} to {after:+.1f}; at the end {self.after[-1]:+.1f}"
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -70,6 +76,7 @@ class Prefixes:
             "name": self.name,
             "steps": list(self.steps),
             "output": self.output,
+            "number": self.number,
             "before": self.before,
             "after": self.after.tolist(),
             "turn": self.turn,
@@ -87,7 +94,7 @@ class Prefixes:
         zero_line(axes)
         if self.turn is not None:
             axes.axvline(self.turn, color=GREY, linestyle=":")
-        tidy(axes, up=f"for {self.output}\nup to here", title=f"{self.name}: had it ended here")
+        tidy(axes, up=f"{self.number} of\n{self.output}", title=f"{self.name}: had it ended here")
         label_steps(axes, self.steps)
         return figure
 
@@ -109,6 +116,7 @@ def prefixes(
     """
     index = answer(subject, reading, output)
     number = objective or log_odds(index)
+    called = "log odds" if objective is None else "score"
     found = []
     for lengths in torch.arange(1, len(reading.x) + 1).split(max(1, MOST_NUMBERS // reading.x.numel())):
         longest = int(lengths.max())
@@ -119,4 +127,4 @@ def prefixes(
     nothing = torch.zeros_like(reading.x[:1])
     before = float(number(subject.run(nothing).scores)[0])
     after: Curve = torch.cat(found).numpy(force=True)
-    return Prefixes(reading.name, reading.steps, subject.outputs[index], before, after)
+    return Prefixes(reading.name, reading.steps, subject.outputs[index], before, after, called)

@@ -40,13 +40,21 @@ def test_the_turn_is_the_largest_change_and_no_small_one() -> None:
     made = Prefixes("a row", ("so", "very", "good"), "good", 0.5, np.array([0.0, 2.5, 2.0]))
     assert made.changes.tolist() == [-0.5, 2.5, -0.5]
     assert made.turn == 1
-    assert (
-        made.sentence == "a row: “very” (step 2) turned it, from +0.0 to +2.5 for good; at the end it is +2.0"
+    assert made.sentence == (
+        "a row: “very” (step 2) turned it, log odds of good from +0.0 to +2.5; at the end +2.0"
     )
     still = Prefixes("a row", ("so",), "good", 0.0, np.array([0.5]))
-    assert still.sentence == "a row: no step alone changed what it says of good by 1 or more"
+    assert still.sentence == "a row: no step alone changed the log odds of good by 1 or more"
     assert Prefixes("a row", ("so",), "good", 0.0, np.array([-0.99])).turn is None
     assert Prefixes("a row", ("so",), "good", 0.0, np.array([-1.0])).turn == 0
+
+
+def test_only_a_change_of_sign_is_a_turn() -> None:
+    more = Prefixes("a row", ("very", "good"), "good", 0.5, np.array([1.0, 3.5]))
+    assert "“good” (step 2) changed it most, log odds of good from +1.0 to +3.5" in more.sentence
+    worse = Prefixes("a row", ("not", "good"), "good", 0.5, np.array([-2.0, -1.5]))
+    assert "“not” (step 1) turned it, log odds of good from +0.5 to -2.0" in worse.sentence
+    assert prefixes(reader(), row(), 0, score(0)).number == "score"
 
 
 def test_a_network_that_takes_no_lengths_is_refused() -> None:
@@ -61,4 +69,5 @@ def test_the_numbers_are_plain_and_the_picture_shows_them() -> None:
     axes = found.figure().axes[0]
     np.testing.assert_array_equal(axes.get_lines()[0].get_ydata(), found.after)
     assert [label.get_text() for label in axes.get_xticklabels()] == list(found.steps)
+    assert axes.get_ylabel().startswith("log odds of")
     assert len(prefixes(reader(), row(70)).figure().axes[0].get_lines()) >= 2
