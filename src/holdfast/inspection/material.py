@@ -22,11 +22,13 @@ class ChosenRow:
         reading: the row.
         because: why it was chosen: `"right, and the surest"`.
         says: what the model says of it, in words: `"negative, 93 %"`.
+        part_says: where the network is only a part of the model, what it says alone; else "".
     """
 
     reading: Reading
     because: str
     says: str
+    part_says: str = ""
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,7 @@ class RowReport:
         name: of the row.
         because: why it is here.
         says: what the model says.
+        part_says: what the network alone says, where it is only a part of the model; else "".
         target: the label it has, where it has one.
         cut: a sentence where only the first steps were read, else "".
         output: the output that is explained.
@@ -68,6 +69,7 @@ class RowReport:
     name: str
     because: str
     says: str
+    part_says: str
     target: str | None
     cut: str
     output: str
@@ -114,6 +116,7 @@ def row_report(material: Material, chosen: ChosenRow, baseline: Tensor) -> RowRe
         "name": reading.name,
         "because": chosen.because,
         "says": chosen.says,
+        "part_says": chosen.part_says,
         "target": reading.target,
         "steps": list(reading.steps),
         "attribution": why.as_dict(),
@@ -129,6 +132,7 @@ def row_report(material: Material, chosen: ChosenRow, baseline: Tensor) -> RowRe
         reading.name,
         chosen.because,
         chosen.says,
+        chosen.part_says,
         reading.target,
         cut,
         subject.outputs[output],

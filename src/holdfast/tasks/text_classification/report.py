@@ -15,8 +15,10 @@ from holdfast.inspection.material import ChosenRow, Material, evenly
 from holdfast.inspection.report import MEASURED_ROWS, check_rows
 from holdfast.model_file.format import Bundle
 from holdfast.tasks.text_classification.inspect import properties_of, readings_of, subject_of
+from holdfast.tasks.text_classification.lstm_part import log_odds
 from holdfast.tasks.text_classification.model import TextModel, targets_of
 from holdfast.training.history import from_csv
+from holdfast.training.mixing import probabilities as as_probabilities
 
 MOST_SCORED = 2000
 FEW_STEPS, MANY_STEPS = 6, 60
@@ -74,7 +76,12 @@ def material_of(
         subject=subject,
         readings=readings,
         chosen=[
-            ChosenRow(reading, because, _says(model, probabilities[scored.index(index)]))
+            ChosenRow(
+                reading,
+                because,
+                _says(model, probabilities[scored.index(index)]),
+                _part_says(model, table.texts[index]),
+            )
             for (index, because), reading in zip(
                 chosen.items(), readings_of(model, table, list(chosen)), strict=True
             )
@@ -140,6 +147,14 @@ def _says(model: TextModel, row: NDArray[Any]) -> str:
         return ", ".join(names) or "no label"
     best = int(row.argmax())
     return f"{model.classes[best]}, {row[best]:.0%}"
+
+
+def _part_says(model: TextModel, text: str) -> str:
+    """What the network says by the very scores that are explained, where there is another part beside it."""
+    if model.naive is None or model.network is None:
+        return ""
+    scores = log_odds(model.network, model.tokeniser.encode([text]))
+    return _says(model, as_probabilities(scores, multilabel=model.multilabel)[0])
 
 
 def _facts(model: TextModel, table: TextTable) -> dict[str, str]:
