@@ -74,7 +74,11 @@ small batches where the papers took one sequence at a time, and first weights of
 not say that the cell has changed, but that it learns the task from less; the plain RNN learns in the same way
 beside it. Where nothing else is said, every sequence is fresh, and is judged before it is learnt. *Consumed*
 is the median over the seeds that solved it (least to most). In the pictures, a dot is where a run met the
-paper's criterion, and the dotted line is what the paper's network needed."""
+paper's criterion, and the dotted line is what the paper's network needed.
+
+*Agrees* compares who solves a task, and how soon; how exact the final test is stands beside it, and notes say
+where it is worse than the paper's. For the plain RNN it means that it fails, as the papers say of recurrent
+networks without memory cells over such lags, also where a table of theirs does not list one."""
 
 
 def _overview(all_results: Sequence[Results]) -> str:

@@ -64,7 +64,7 @@ def verdict(case: Case, arm: Arm, summary: Summary) -> str:
 
 
 def joined(scores: tuple[str, ...]) -> str:
-    """`("1 of 2560 wrong", "3 of 2560 wrong")` as `"1, 3 of 2560 wrong"`; others side by side."""
+    """`("1 of 2560 wrong", "3 of 2560 wrong")` as `"1, 3 of 2560 wrong"`; others as they are, each once."""
     found = [_NUMBER_FIRST.match(score) for score in scores]
     endings = {match[2] for match in found if match}
     if all(found) and len(endings) == 1:

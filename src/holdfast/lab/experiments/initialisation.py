@@ -91,8 +91,9 @@ INITIALISATION = Experiment(
     run=run,
     error="mean error of the last 2,000 training sequences; in copying, their loss over the memoryless one",
     note=(
-        "On copying, where nothing comes in during the silence, a gate that starts open (bias 5) is nearly "
-        "as good as chrono, and a bias of 1 is not enough. On adding, every step brings a number, and an "
-        "open forget gate alone would keep them all: chrono closes the input gate as well."
+        "On adding, every step brings a number, and an open forget gate alone would keep them all: chrono "
+        "closes the input gate as well, and alone learns. On copying, where nothing comes in during the "
+        "silence, a larger bias brings the loss further below the memoryless one, and none as far as chrono "
+        "does."
     ),
 )

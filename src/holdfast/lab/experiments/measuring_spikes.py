@@ -38,12 +38,12 @@ def draw(
 
 def run(case: Case, arm: Arm, seed: int) -> Outcome:
     """Ten networks learn to measure."""
-    shortest, longest, in_a_row = (int(case.settings[name]) for name in ("shortest", "longest", "in_a_row"))
+    shortest, longest = (int(case.settings[name]) for name in ("shortest", "longest"))
     task = Task(
         partial(draw, shortest=shortest, longest=longest),
         BOUND,
-        longest=in_a_row,
-        streams=STREAMS if in_a_row == 1 else 1,
+        longest=1,
+        streams=STREAMS,
         rate=RATE,
         slower_after=SLOWER_AFTER,
         biases={"i": -math.log(shortest) / 2, "f": math.log(2 * shortest)},
@@ -51,12 +51,11 @@ def run(case: Case, arm: Arm, seed: int) -> Outcome:
     return learn_and_test(arm.name, task, budget=arm.budget, seed=seed)
 
 
-def case(shortest: int, in_a_row: int, budget: int, paper: str) -> Case:
+def case(shortest: int, budget: int, paper: str) -> Case:
     """A line: delays of 0 or 1 step; each network may read as many streams."""
     arms = (Arm("peephole", SOLVES, budget), Arm("lstm", "", budget), Arm("rnn", "", budget))
-    what = "one interval" if in_a_row == 1 else "a stream of intervals"
-    settings = {"shortest": shortest, "longest": shortest + 1, "in_a_row": in_a_row}
-    return Case(f"{what} of {shortest} or {shortest + 1} steps", paper, arms, settings)
+    settings = {"shortest": shortest, "longest": shortest + 1}
+    return Case(f"one interval of {shortest} or {shortest + 1} steps", paper, arms, settings)
 
 
 BOTH = "solved, with peepholes and without; harder the longer"
@@ -65,7 +64,7 @@ LONGEST = "solved with peepholes"
 MEASURING_SPIKES = Experiment(
     name="measuring-spikes",
     title="Measuring spike delays",
-    source="Gers, Schraudolph & Schmidhuber 2002, the tasks MSD and NMSD",
+    source="Gers, Schraudolph & Schmidhuber 2002, the task NMSD",
     question=(
         "Spikes come F or F + 1 steps apart: at each, a network with one memory cell is to say which it was. "
         "It must count to the step, without having seen shorter intervals before."
@@ -81,9 +80,15 @@ MEASURING_SPIKES = Experiment(
         "paper -2, 0 and 2); candidate and cell go "
         "through tanh, in the paper through nothing"
     ),
-    cases=(case(10, 1, 40_000, BOTH), case(20, 1, 60_000, BOTH), case(49, 1, 80_000, LONGEST)),
-    quick=(case(6, 1, 16_000, BOTH),),
+    cases=(case(10, 40_000, BOTH), case(20, 60_000, BOTH), case(49, 80_000, LONGEST)),
+    quick=(case(6, 16_000, BOTH),),
     run=run,
     counts="training streams of each network",
     error="networks that have not solved it",
+    note=(
+        "50 steps are told from 49 with peepholes, by few networks, and by none without. But here a plain "
+        "RNN of one unit beats both: a single interval from a state of zeros can be timed without gates. "
+        "Streams of intervals (MSD), where the count must be taken back at each spike, are not run: our "
+        "networks got ten intervals right in a row and no more."
+    ),
 )

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from holdfast.lab.experiment import SOLVES, Arm, Case, Experiment, Outcome
+from holdfast.lab.experiment import FAILS, SOLVES, Arm, Case, Experiment, Outcome
 from holdfast.lab.timed_streams import Streams, Task, learn_and_test
 
 BOUND = 0.3
@@ -74,9 +74,13 @@ def run(case: Case, arm: Arm, seed: int) -> Outcome:
     return learn_and_test(arm.name, task, budget=arm.budget, seed=seed)
 
 
-def case(form: str, period: int, budget: int, *, without: str = "none without") -> Case:
+NOT_WITHOUT, SLOWLY = "none without", "slowly without"
+
+
+def case(form: str, period: int, budget: int, *, without: str = NOT_WITHOUT) -> Case:
     """A line: each network may read as many streams."""
-    arms = (Arm("peephole", SOLVES, budget), Arm("lstm", "", budget), Arm("rnn", "", budget))
+    plain = FAILS if without == NOT_WITHOUT else ""
+    arms = (Arm("peephole", SOLVES, budget), Arm("lstm", plain, budget), Arm("rnn", "", budget))
     return Case(
         f"{form}, {period} steps",
         f"solved with peepholes, {without}",
@@ -84,8 +88,6 @@ def case(form: str, period: int, budget: int, *, without: str = "none without") 
         {"form": form, "period": period},
     )
 
-
-SLOWLY = "slowly without"
 
 PERIODIC_FUNCTIONS = Experiment(
     name="periodic-functions",
@@ -106,8 +108,14 @@ PERIODIC_FUNCTIONS = Experiment(
         "paper through nothing"
     ),
     cases=(case("cosine", 10, 4_000, without=SLOWLY), case("triangle", 10, 4_000)),
-    quick=(case("cosine", 6, 1_500),),
+    quick=(case("cosine", 6, 3_500),),
     run=run,
     counts="training streams of each network",
     error="networks that have not solved it",
+    note=(
+        "We disagree with the paper: by the full gradient, networks without peepholes learn the cosine "
+        "about as often and the triangle more often than those with them. Hardly any holds the function "
+        "over 1,000 periods: its phase drifts. The rectangle and periods of 25 steps, which none of ours "
+        "learnt while we looked for a way, are not run here."
+    ),
 )

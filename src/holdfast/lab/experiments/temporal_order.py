@@ -98,8 +98,8 @@ TEMPORAL_ORDER = Experiment(
     source="Hochreiter & Schmidhuber 1997, experiments 6a and 6b",
     question=(
         "Two (6a) or three marks (6b), each X or Y, stand far apart among a hundred distractors; after the "
-        "last step their order tells one of 4 or 8 classes. The same symbol must act in another way by "
-        "to what came dozens of steps before."
+        "last step their order tells one of 4 or 8 classes. What the same symbol means depends on what came "
+        "dozens of steps before."
     ),
     criterion=(
         "the last 2,000 training sequences have an error below 0.3 in every output, and the mean of their "

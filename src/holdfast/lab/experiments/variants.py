@@ -320,9 +320,10 @@ VARIANTS_ON_CHORALES = Experiment(
     picture=ordering_figure,
     note=(
         "The picture compares trial by trial, with the same size, rate, noise and seed: the best of three "
-        "trials says little, as which is best differs from seed to seed. The directions are the paper's: "
-        "without forget gate or output activation, or with full gate recurrence, it takes a little more; "
-        "coupling the gates or leaving out the peepholes costs nothing. But the losses are hundredths of a "
-        "nat, no more than luck; the paper, which did not clip gradients, found them significant."
+        "trials says little, as which is best differs from seed to seed. Over nine trials only the network "
+        "without forget gate loses by two standard errors (0.07 nats), full gate recurrence by one and a "
+        "half; coupling the gates or leaving out the peepholes costs nothing, as in the paper. That the "
+        "output activation is critical we do not see. The paper, which did not clip gradients and ran 200 "
+        "trials of each, found such losses significant."
     ),
 )
