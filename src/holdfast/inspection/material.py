@@ -45,7 +45,7 @@ class Material:
         probabilities: of the classes for N labelled rows, `[N, K]`; None where there are no labels.
         targets: the right classes, `[N]`, or `[N, K]` bool.
         history: the training, epoch by epoch; may be empty.
-        advice: sentences, after the training.
+        advice: sentences, after the training; None where the training did not take the measures.
         exclusive: whether exactly one output is right, so that what is explained is its log odds against the
             others.
     """
@@ -59,12 +59,19 @@ class Material:
     probabilities: NDArray[Any] | None = None
     targets: NDArray[Any] | None = None
     history: Sequence[Epoch] = ()
-    advice: Sequence[str] = ()
+    advice: Sequence[str] | None = None
     exclusive: bool = True
 
     def __post_init__(self) -> None:
         if not self.readings:
             raise InputError("there is no row to look at")
+
+    @property
+    def what_to_try(self) -> tuple[str, ...]:
+        """The advice in sentences; one that says so where there is none."""
+        if self.advice is None:
+            return ("This model was trained without these measures.",)
+        return tuple(self.advice) or ("The measures of training give no reason for advice.",)
 
 
 def evenly(count: int, most: int) -> NDArray[np.int64]:

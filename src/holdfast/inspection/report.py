@@ -144,8 +144,7 @@ def inspect_network(material: Material, told: Told = lambda _: None) -> Report:
         "Which word turned the cell?": tuple(text for row in rows for text in row.answers),
         "How many steps back does it remember?": tuple(map(ended, (*looked.sentences, changed.sentence))),
         "Which units do nothing?": tuple(ended(one.sentence) for one in effects),
-        "What should be tried?": tuple(map(ended, material.advice))
-        or ("The measures of training give no reason for advice.",),
+        "What should be tried?": tuple(map(ended, material.what_to_try)),
     }
     numbers = {
         "format_version": FORMAT_VERSION,
@@ -270,7 +269,7 @@ def _training(found: _Found, material: Material) -> Iterator[Picture]:
             "The training",
             "Losses, accuracy and gradients of each epoch; the dotted line is the epoch whose weights were "
             "kept.",
-            [course.sentence, *material.advice],
+            [course.sentence, *(material.advice or ())],
             course.figure(),
             course.as_dict(),
         )

@@ -68,6 +68,7 @@ def material_of(
             scored[place]: because
             for place, because in choose(probabilities, targets, np.array(steps)).items()
         }
+    advice = model.training.get("advice")
     overall = evenly(len(table.texts), MEASURED_ROWS).tolist()
     readings = readings_of(model, table, overall)
     return Material(
@@ -90,7 +91,7 @@ def material_of(
         probabilities=None if targets is None else probabilities,
         targets=targets,
         history=from_csv(bundle.files["history.csv"]) if "history.csv" in bundle.files else [],
-        advice=[str(text) for text in model.training.get("advice", [])],
+        advice=None if advice is None else [str(text) for text in advice],
         exclusive=not model.multilabel,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,6 +22,17 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def material(model: Any, data: Any, **options: Any) -> Any:
     bundle: Any = SimpleNamespace(path="some/model", files={})
     return material_of(model, bundle, data, **options)
+
+
+def test_no_advice_is_not_the_same_as_no_measures(model: Any) -> None:
+    older = {name: value for name, value in model.training.items() if name != "advice"}
+    for training, says in (
+        (older, "This model was trained without these measures."),
+        (older | {"advice": []}, "The measures of training give no reason for advice."),
+        (older | {"advice": ["Try more rows."]}, "Try more rows."),
+    ):
+        made = material(replace(model, training=training), toy_texts(10, seed=5), rows=(3,))
+        assert made.what_to_try == (says,)
 
 
 def test_the_part_that_is_explained_has_its_own_say(model: Any) -> None:
