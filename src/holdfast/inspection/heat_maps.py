@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 UNITS = 12
+NARROWEST = 0.1
+"""How far from 0.5 the scale of a gate goes at least: smaller differences are not blown up."""
 INCHES_A_STEP, LEAST_INCHES, MOST_INCHES = 0.21, 7.5, 40.0
 PANEL_INCHES, LABEL_INCHES = 1.35, 0.9
 MEANINGS = {
@@ -71,7 +73,9 @@ class HeatMaps:
         )
 
     def figure(self) -> Figure:
-        """A heat map of each value; gates from 0 (shut) to 1 (open), all others around 0.
+        """A heat map of each value; gates over the range in use around 0.5, all others around 0.
+
+        A gate that is never far from 0.5 would be one even green on a scale from 0 to 1.
 
         Raises:
             MissingExtraError: matplotlib is not installed.
@@ -80,9 +84,11 @@ class HeatMaps:
         figure = new_figure(width, PANEL_INCHES * len(self.values) + LABEL_INCHES)
         panels = figure.subplots(len(self.values), 1, sharex=True, squeeze=False)[:, 0]
         for axes, (name, value) in zip(panels, self.values.items(), strict=True):
-            figure.colorbar(self._draw(axes, name, value), ax=axes, pad=0.01, fraction=0.03).ax.tick_params(
-                labelsize=7
-            )
+            image = self._draw(axes, name, value)
+            bar = figure.colorbar(image, ax=axes, pad=0.01, fraction=0.03)
+            low, high = image.get_clim()
+            bar.set_ticks([low, (low + high) / 2, high], labels=_marks(low, high))
+            bar.ax.tick_params(labelsize=7)
         label_steps(panels[-1], self.steps)
         return figure
 
@@ -90,14 +96,15 @@ class HeatMaps:
         units = [unit for unit in self.units if unit < value.shape[1]]
         drawn = value[:, units].T
         gate = name in self.gates
-        limit = 1.0 if gate else max(float(np.abs(drawn).max(initial=0.0)), 1e-3)
+        middle, least = (0.5, NARROWEST) if gate else (0.0, 1e-3)
+        limit = max(float(np.abs(drawn - middle).max(initial=0.0)), least)
         image = axes.imshow(
             drawn,
             aspect="auto",
             interpolation="nearest",
             cmap=GATE_COLOURS if gate else STATE_COLOURS,
-            vmin=0.0 if gate else -limit,
-            vmax=limit,
+            vmin=middle - limit,
+            vmax=middle + limit,
         )
         meaning = MEANINGS.get(name, "gate" if gate else "value")
         axes.set_title(f"{name}  {meaning}", fontsize=9, loc="left", parse_math=False)
@@ -106,6 +113,11 @@ class HeatMaps:
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
         return image
+
+
+def _marks(low: float, high: float) -> list[str]:
+    """The ends of a scale and its middle, as the colour bar writes them."""
+    return [f"{number:.2g}" for number in (low, (low + high) / 2, high)]
 
 
 def heat_maps(strands: Sequence[Strand], row: int, steps: Sequence[str], most: int = UNITS) -> list[HeatMaps]:

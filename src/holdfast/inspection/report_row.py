@@ -152,9 +152,10 @@ _GROWN = (
 )
 _MOVED = "The distance between the state before and after each step, in each layer and direction."
 _MAPS = (
-    "The units whose state moves most, from the first to move to the last. A gate is shut at 0 (dark) and "
-    "open at 1 (light): the input gate lets the candidate into the cell, the forget gate keeps what is "
-    "there, the output gate shows it. Red is positive, blue negative."
+    "The units whose state moves most, from the first to move to the last. A gate is shut at 0 and open "
+    "at 1; dark is the more shut, light the more open, over the range in use around 0.5, whose ends stand "
+    "beside it, so that one that moves little shows too. The input gate lets the candidate into "
+    "the cell, the forget gate keeps what is there, the output gate shows it. Red is positive, blue negative."
 )
 _FLOW = (
     "The size of the loss's gradient at each step, largest = 1: where it falls away, what stands there "
