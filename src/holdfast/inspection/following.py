@@ -45,8 +45,9 @@ class Follower(NamedTuple):
         value: the name in the equations whose correlation is largest.
         correlation: from -1 to 1, without straight trends.
         low: the value's mean where the property is low: at its smallest number if it has two, else in the
-            lower quarter of the steps.
-        high: the same where the property is high.
+            lower quarter of the steps; where that would be all of them, wherever it is not at its largest.
+        high: the same where the property is high: where that would be all, wherever it is not at its
+            smallest.
     """
 
     place: str
@@ -227,7 +228,10 @@ def _follower(label: tuple[str, str, int], values: Array, numbers: Array, correl
 def _low_and_high(numbers: Array) -> tuple[Array, Array]:
     kinds = np.unique(numbers)
     low, high = kinds[[0, -1]] if len(kinds) == 2 else np.quantile(numbers, (0.25, 0.75))
-    return numbers <= low, numbers >= high
+    # Where most numbers are one and the same, the outer quarter would be all of them.
+    is_low = numbers <= low if low < kinds[-1] else numbers < kinds[-1]
+    is_high = numbers >= high if high > kinds[0] else numbers > kinds[0]
+    return is_low, is_high
 
 
 def following_figure(found: Sequence[Following], *, most: int = 5) -> Figure:

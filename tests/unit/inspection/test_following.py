@@ -123,6 +123,15 @@ def test_a_property_of_many_numbers_is_low_and_high_in_the_outer_quarters() -> N
     assert found.followers[0].high == pytest.approx(steps[steps >= np.quantile(steps, 0.75)].mean() / 40)
 
 
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_property_that_is_mostly_one_number_is_high_where_it_is_another(sign: float) -> None:
+    numbers = sign * np.repeat([0.0, 1, 0, 3], [50, 7, 40, 3])
+    made = Strand("layer 1", {"c": (numbers != 0)[:, None, None] * 1.0}, np.array([100]))
+    (found,) = following([made], {"bracket": [numbers]})
+    values = found.followers[0].low, found.followers[0].high
+    assert values == ((0, 1) if sign > 0 else (1, 0))
+
+
 def test_rows_of_one_and_two_steps_are_straight_too() -> None:
     lengths = np.array([1, 2, 3, 20, 20, 20, 20])
     values = np.broadcast_to(np.arange(20.0)[:, None, None], (20, 7, 1))
