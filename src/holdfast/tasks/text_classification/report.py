@@ -22,10 +22,11 @@ from holdfast.training.mixing import probabilities as as_probabilities
 
 MOST_SCORED = 2000
 FEW_STEPS, MANY_STEPS = 6, 60
-SUREST_RIGHT, SUREST_WRONG, LEAST_SURE = (
-    "right, and the surest of all",
-    "wrong, and the surest",
-    "the least sure",
+SUREST_RIGHT, SUREST_WRONG, LEAST_SURE, SUREST = (
+    "right, and the surest of the {} rows looked at",
+    "wrong, and the surest of the {} rows looked at",
+    "the least sure of the {} rows looked at",
+    "the surest of the {} rows looked at",
 )
 ASKED = "the row you asked for"
 
@@ -114,7 +115,7 @@ def choose(
     handy = (steps >= FEW_STEPS) & (steps <= MANY_STEPS)
     among = handy if handy.any() else np.ones(len(steps), bool)
     if targets is None:
-        found = {int(np.where(among, sure, -1).argmax()): "the surest of all"}
+        found = {int(np.where(among, sure, -1).argmax()): SUREST}
     else:
         right = (
             ((probabilities >= 0.5) == targets).all(1)
@@ -126,9 +127,8 @@ def choose(
             for part, because in ((right, SUREST_RIGHT), (~right, SUREST_WRONG))
             if (among & part).any()
         }
-    return found | {
-        index: LEAST_SURE for index in [int(np.where(among, sure, np.inf).argmin())] if index not in found
-    }
+    found.setdefault(int(np.where(among, sure, np.inf).argmin()), LEAST_SURE)
+    return {index: because.format(f"{among.sum():,}") for index, because in found.items()}
 
 
 def _table(model: TextModel, data: Any, columns: Mapping[str, Any]) -> TextTable:

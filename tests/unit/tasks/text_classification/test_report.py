@@ -11,7 +11,7 @@ import pytest
 from toy_texts import TINY, toy_texts
 
 from holdfast.tasks import train
-from holdfast.tasks.text_classification.report import material_of
+from holdfast.tasks.text_classification.report import choose, material_of
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +33,18 @@ def test_no_advice_is_not_the_same_as_no_measures(model: Any) -> None:
     ):
         made = material(replace(model, training=training), toy_texts(10, seed=5), rows=(3,))
         assert made.what_to_try == (says,)
+
+
+def test_the_choice_names_the_rows_that_it_was_made_from() -> None:
+    """The surest row of all is too long; of two classes, the second row is right, the others wrong."""
+    sure = np.array([[0.99, 0.01], [0.1, 0.9], [0.8, 0.2], [0.55, 0.45]])
+    found = choose(sure, np.array([0, 1, 1, 1]), np.array([500, 9, 9, 9]))
+    assert found == {
+        1: "right, and the surest of the 3 rows looked at",
+        2: "wrong, and the surest of the 3 rows looked at",
+        3: "the least sure of the 3 rows looked at",
+    }
+    assert choose(sure[1:2], None, np.array([3])) == {0: "the surest of the 1 rows looked at"}
 
 
 def test_the_part_that_is_explained_has_its_own_say(model: Any) -> None:
