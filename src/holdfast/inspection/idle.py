@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -48,6 +49,9 @@ class UnitEffects:
         idle: those that do nothing: as many from the start of the ranking as can be silenced all at once
             while the scores change by less than 1 % of their size and no answer flips.
         rows: how many rows were read.
+        other_rows: on how many other rows those that do nothing were silenced together once more.
+        other_effect: how much the scores of these change, as a share of their size; NaN where there are none.
+        other_flips: in how many of them another answer wins.
     """
 
     place: str
@@ -58,6 +62,9 @@ class UnitEffects:
     ranking: NDArray[np.int64]
     idle: tuple[int, ...]
     rows: int
+    other_rows: int = 0
+    other_effect: float = math.nan
+    other_flips: int = 0
 
     @property
     def still(self) -> list[int]:
@@ -77,19 +84,30 @@ class UnitEffects:
         if not idle:
             least = int(self.ranking[0])
             return (
-                f"{self.place}: each of the {units} units has a part in the answers; the least is that of "
-                f"unit {least} ({self.effect[least]:.1%} of the scores' size)"
+                f"{self.place}: each of the {units} units has a part in the answers to {self.rows} rows; the "
+                f"least is that of unit {least} ({self.effect[least]:.1%} of the scores' size)"
             )
         named = ", ".join(map(str, idle[:8])) + (", …" if len(idle) > 8 else "")
         return (
-            f"{self.place}: {len(idle)} of {units} units do nothing: silencing all of them at once changes "
-            f"the scores by less than {LITTLE:.0%} of their size and no answer (units {named})"
+            f"{self.place}: {len(idle)} of {units} units do nothing in {self.rows} rows: silencing all of "
+            f"them at once changes the scores by less than {LITTLE:.0%} of their size and no answer"
+            f"{self._elsewhere} (units {named})"
         )
+
+    @property
+    def _elsewhere(self) -> str:
+        """What became of it on rows by which they were not chosen."""
+        if not self.other_rows:
+            return ""
+        return f"; in {self.other_rows} other rows by {self.other_effect:.1%} and {self.other_flips} answers"
 
 
 @torch.no_grad()
 def unit_effects(
-    subject: Subject, readings: Sequence[Reading], most_units: int | None = None
+    subject: Subject,
+    readings: Sequence[Reading],
+    most_units: int | None = None,
+    others: Sequence[Reading] = (),
 ) -> list[UnitEffects]:
     """Silence each unit of a network in turn and see what changes.
 
@@ -99,6 +117,7 @@ def unit_effects(
         subject: the network.
         readings: B rows.
         most_units: how many units of each layer and direction to try, evenly spaced; None for all.
+        others: rows to silence the idle ones on once more, as they were chosen by the first ones.
 
     Returns:
         One for each layer and direction, in order.
@@ -109,6 +128,7 @@ def unit_effects(
     x, lengths = batch_of(readings)
     whole = subject.run(x, lengths, trace=True)
     asked = _Asked(subject, x, lengths, whole.scores)
+    again = _asked(subject, others) if others else None
     found = []
     for place in places(subject):
         h = place.of(whole.traces, "h").numpy(force=True)
@@ -123,7 +143,10 @@ def unit_effects(
         order = np.argsort(effect, kind="stable")  # what was not tried comes last
         tried = order[: int(np.isfinite(effect).sum())]
         idle = tuple(tried[: _longest_without_effect(asked, place, tried)].tolist())
-        found.append(UnitEffects(place.label, reach, effect, flips, asked.size, order, idle, len(readings)))
+        elsewhere = (len(others), *again.without(place, idle)) if again and idle else ()
+        found.append(
+            UnitEffects(place.label, reach, effect, flips, asked.size, order, idle, len(readings), *elsewhere)
+        )
     return found
 
 
@@ -152,6 +175,11 @@ class _Asked:
             changed = self.subject.run(self.x, self.lengths).scores
         effect = (_centred(changed) - _centred(self.scores)).square().mean().sqrt()
         return float(effect) / self.size, int((_answers(changed) != _answers(self.scores)).sum())
+
+
+def _asked(subject: Subject, readings: Sequence[Reading]) -> _Asked:
+    x, lengths = batch_of(readings)
+    return _Asked(subject, x, lengths, subject.run(x, lengths).scores)
 
 
 def _longest_without_effect(asked: _Asked, place: Place, order: NDArray[np.int64]) -> int:

@@ -125,8 +125,12 @@ def inspect_network(material: Material, told: Told = lambda _: None) -> Report:
     looked = reach(material.subject, some)
     changed = perturbation(material.subject, some)
     told("what each unit does")
+    tried = set(evenly(len(readings), EFFECT_ROWS).tolist())
     effects = unit_effects(
-        material.subject, [readings[k] for k in evenly(len(readings), EFFECT_ROWS)], MOST_UNITS_TRIED
+        material.subject,
+        [readings[k] for k in sorted(tried)],
+        MOST_UNITS_TRIED,
+        [reading for k, reading in enumerate(readings) if k not in tried],
     )
     baseline = mean_input(readings)
     rows = []

@@ -83,7 +83,32 @@ def test_units_that_nobody_reads_do_nothing() -> None:
     assert found.effect[[2, 5]].max() < 1e-12
     assert found.effect[[0, 1, 3, 4]].min() > 0.01
     assert set(found.ranking[:2].tolist()) == {2, 5}
-    assert "2 of 6 units do nothing" in found.sentence
+    assert "2 of 6 units do nothing in 3 rows" in found.sentence
+    assert found.other_rows == 0
+    assert "other rows" not in found.sentence
+
+
+@torch.no_grad()
+def test_what_was_idle_in_some_rows_is_tried_on_others() -> None:
+    """Without input nothing moves, so all units are idle; the other rows move them."""
+    subject = made()
+    for value in subject.module[0].parameters():  # type: ignore[index]
+        if value.ndim == 1:
+            value.zero_()
+    still = [Reading("still", ("a",), torch.zeros(1, 1, 3, dtype=torch.float64))]
+    (found,) = unit_effects(subject, still, None, readings())
+    assert len(found.idle) == 6
+    x, lengths = batch_of(readings())
+    scores = subject.run(x, lengths).scores
+    with silenced(subject, places(subject)[0], range(6)):
+        without = subject.run(x, lengths).scores
+    centred = scores - scores.mean(1, keepdim=True)
+    change = without - without.mean(1, keepdim=True) - centred
+    expected = float((change.square().mean() / centred.square().mean()).sqrt())
+    flips = int((without.argmax(1) != scores.argmax(1)).sum())
+    assert (found.other_rows, found.other_flips) == (3, flips)
+    assert found.other_effect == pytest.approx(expected)
+    assert f"no answer; in 3 other rows by {expected:.1%} and {flips} answers" in found.sentence
 
 
 @torch.no_grad()
