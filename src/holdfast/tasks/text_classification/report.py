@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from holdfast.data.duplicates import text_hashes
 from holdfast.data.table import TextTable
 from holdfast.errors import DataError
 from holdfast.inspection.material import ChosenRow, Material, evenly
@@ -21,6 +22,8 @@ from holdfast.training.history import from_csv
 from holdfast.training.mixing import probabilities as as_probabilities
 
 MOST_SCORED = 2000
+FEWEST_CALIBRATED = 100
+"""Of rows that the model has not learnt by heart; below, one answer moves the picture by more than 1 %."""
 FEW_STEPS, MANY_STEPS = 6, 60
 SUREST_RIGHT, SUREST_WRONG, LEAST_SURE, SUREST = (
     "right, and the surest of the {} rows looked at",
@@ -46,7 +49,7 @@ def material_of(
         bundle: what it was loaded from.
         data: whatever `holdfast.train` takes; labels are used where there are some.
         rows: numbers of rows to look at step by step; none: the surest right one, the surest wrong one and
-            the least sure one, of those with 6 to 60 steps where there are such.
+            the least sure one, of those that are new to it and have 6 to 60 steps, if any.
         columns: names of columns, as `TextModel.read` takes them.
 
     Raises:
@@ -60,6 +63,8 @@ def material_of(
     probabilities = model.predict_proba([table.texts[index] for index in scored])
     labels = None if table.labels is None else [table.labels[index] for index in scored]
     targets = None if labels is None else targets_of(labels, model.classes)
+    learnt = np.isin(text_hashes([table.texts[index] for index in scored]), model.seen["train"])
+    calibrated = _calibrated(learnt, targets)
     chosen = dict.fromkeys(asked, ASKED)
     if not chosen:
         steps = [
@@ -67,14 +72,14 @@ def material_of(
         ]
         chosen = {
             scored[place]: because
-            for place, because in choose(probabilities, targets, np.array(steps)).items()
+            for place, because in choose(probabilities, targets, np.array(steps), learnt).items()
         }
     advice = model.training.get("advice")
     overall = evenly(len(table.texts), MEASURED_ROWS).tolist()
     readings = readings_of(model, table, overall)
     return Material(
         title=f"{Path(bundle.path).resolve().name}: text classification",
-        facts=_facts(model, table),
+        facts=_facts(model, table, learnt, calibrated is not None or targets is None),
         subject=subject,
         readings=readings,
         chosen=[
@@ -89,8 +94,8 @@ def material_of(
             )
         ],
         properties=properties_of(model, readings),
-        probabilities=None if targets is None else probabilities,
-        targets=targets,
+        probabilities=None if calibrated is None else probabilities[calibrated],
+        targets=None if calibrated is None or targets is None else targets[calibrated],
         history=from_csv(bundle.files["history.csv"]) if "history.csv" in bundle.files else [],
         advice=None if advice is None else [str(text) for text in advice],
         exclusive=not model.multilabel,
@@ -98,7 +103,10 @@ def material_of(
 
 
 def choose(
-    probabilities: NDArray[Any], targets: NDArray[Any] | None, steps: NDArray[np.int64]
+    probabilities: NDArray[Any],
+    targets: NDArray[Any] | None,
+    steps: NDArray[np.int64],
+    learnt: NDArray[np.bool_] | None = None,
 ) -> dict[int, str]:
     """Rows that are worth a look, and why: the surest right and wrong one, and the least sure.
 
@@ -106,6 +114,7 @@ def choose(
         probabilities: `[N, K]`.
         targets: `[N]`, or `[N, K]` bool; None where labels are not known.
         steps: how long each row is, `[N]`.
+        learnt: whether the model was trained on it, `[N]`; the others are preferred. None: on none.
     """
     sure = (
         np.abs(probabilities - 0.5).min(1)
@@ -113,7 +122,8 @@ def choose(
         else probabilities.max(1)
     )
     handy = (steps >= FEW_STEPS) & (steps <= MANY_STEPS)
-    among = handy if handy.any() else np.ones(len(steps), bool)
+    unseen = np.ones(len(steps), bool) if learnt is None or learnt.all() else ~learnt
+    among = handy & unseen if (handy & unseen).any() else unseen
     if targets is None:
         found = {int(np.where(among, sure, -1).argmax()): SUREST}
     else:
@@ -158,7 +168,16 @@ def _part_says(model: TextModel, text: str) -> str:
     return _says(model, as_probabilities(scores, multilabel=model.multilabel)[0])
 
 
-def _facts(model: TextModel, table: TextTable) -> dict[str, str]:
+def _calibrated(learnt: NDArray[np.bool_], targets: NDArray[Any] | None) -> NDArray[np.bool_] | None:
+    """The rows that show how sure the model is of what it has not learnt; None where there are too few."""
+    unseen = ~learnt
+    return unseen if targets is not None and (unseen.all() or unseen.sum() >= FEWEST_CALIBRATED) else None
+
+
+def _facts(model: TextModel, table: TextTable, learnt: NDArray[np.bool_], calibrated: bool) -> dict[str, str]:
+    trained = f"{model.training.get('train_rows', '?')} rows of {model.training.get('data', '?')}"
+    among = f"{learnt.sum():,} of these {len(learnt):,} rows"
+    left_out = {} if calibrated else {"calibration": f"left out: {among} were trained on"}
     network = model.options.network
     directions = 2 if network.bidirectional else 1
     return {
@@ -166,5 +185,6 @@ def _facts(model: TextModel, table: TextTable) -> dict[str, str]:
         "layers x directions x units": f"{network.layers} x {directions} x {network.hidden}",
         "classes": ", ".join(model.classes[:10]) + (" ..." if len(model.classes) > 10 else ""),
         "rows": f"{len(table.texts):,} of {table.source}",
-        "trained on": f"{model.training.get('train_rows', '?')} rows of {model.training.get('data', '?')}",
+        "trained on": f"{trained}; {among} are among them",
+        **left_out,
     }

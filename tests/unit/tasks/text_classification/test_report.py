@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from toy_texts import TINY, toy_texts
 
+from holdfast.data.duplicates import text_hashes
 from holdfast.tasks import train
 from holdfast.tasks.text_classification.report import choose, material_of
 
@@ -45,6 +46,32 @@ def test_the_choice_names_the_rows_that_it_was_made_from() -> None:
         3: "the least sure of the 3 rows looked at",
     }
     assert choose(sure[1:2], None, np.array([3])) == {0: "the surest of the 1 rows looked at"}
+
+
+def test_rows_it_was_trained_on_do_not_say_how_sure_it_may_be(model: Any) -> None:
+    texts, labels = toy_texts()
+    learnt = int(np.isin(text_hashes(texts), model.seen["train"]).sum())
+    made = material(model, (texts, labels))
+    assert made.probabilities is None
+    assert made.targets is None
+    assert made.facts["trained on"].endswith(f"; {learnt} of these 150 rows are among them")
+    assert made.facts["calibration"] == f"left out: {learnt} of these 150 rows were trained on"
+
+    more_texts, more_labels = toy_texts(120, seed=5)
+    new = ~np.isin(text_hashes(more_texts), model.seen["train"])
+    made = material(model, (texts + more_texts, labels + more_labels))
+    unseen = 150 - learnt + int(new.sum())
+    assert unseen >= 100
+    assert (len(made.probabilities), len(made.targets)) == (unseen, unseen)
+    assert "calibration" not in made.facts
+
+
+def test_rows_that_are_chosen_are_new_to_the_model_where_there_are_such() -> None:
+    sure, steps = np.array([[0.99, 0.01], [0.9, 0.1], [0.8, 0.2]]), np.array([9, 9, 500])
+    learnt = np.array([True, False, False])
+    assert list(choose(sure, np.zeros(3, int), steps, learnt)) == [1]
+    assert list(choose(sure, np.zeros(3, int), steps, np.array([True, True, False]))) == [2]
+    assert list(choose(sure, np.zeros(3, int), steps, np.ones(3, bool))) == [0, 1]
 
 
 def test_the_part_that_is_explained_has_its_own_say(model: Any) -> None:
