@@ -20,6 +20,7 @@ from holdfast.inspection.canvas import GREY, SERIES, new_figure
 from holdfast.inspection.places import Place, places
 from holdfast.inspection.plain import plain
 from holdfast.inspection.subject import Reading, Subject, batch_of
+from holdfast.nn.equations import blocks_that_read_h
 from holdfast.nn.lstm import LSTM
 
 if TYPE_CHECKING:
@@ -267,8 +268,9 @@ def _silent_weights(layer: LSTM, place: Place, units: list[int]) -> list[list[di
         return weights
     own["weight_hh"] = _without_columns(own["weight_hh"], units)
     for parameter in layer.cell.parameters:
-        if parameter.columns:
-            columns = [block * hidden + unit for block in range(parameter.columns) for unit in units]
+        blocks = blocks_that_read_h(layer, parameter.name)
+        if blocks:
+            columns = [block * hidden + unit for block in blocks for unit in units]
             own[parameter.name] = _without_columns(own[parameter.name], columns)
     if place.layer + 1 < layer.num_layers:
         entering = [place.direction * hidden + unit for unit in units]

@@ -1,4 +1,4 @@
-"""What a cell's own equations say about the values of a trace: their bounds, and what stays of the state."""
+"""What a cell's own equations say of a trace: the values' bounds, what stays of the state, what reads h."""
 
 from __future__ import annotations
 
@@ -51,6 +51,24 @@ def kept_shares(layer: LSTM, values: Values) -> dict[str, NDArray[Any] | None]:
         known = share is not None and all(map(partial(_known, values), ordered([share])))
         shares[state] = _computed(share, values, values[state]) if share is not None and known else None
     return shares
+
+
+def blocks_that_read_h(layer: LSTM, matrix: str) -> list[int]:
+    """The column blocks of a further matrix that are multiplied by h, or by what is made of the old h.
+
+    Args:
+        layer: gives the equations.
+        matrix: the name of a parameter; of a vector there are none.
+
+    Returns:
+        Indices in order, from 0; the other blocks read gates or other states.
+    """
+    values = layer.cell.values
+    readers = {symbol("h_prev"), values["h"]}
+    products = [node for node in ordered(values.values()) if node.op == "product"]
+    uses = [node.args[1:] for node in products if node.args[0].name == matrix]
+    reading = {k for parts in uses for k, part in enumerate(parts) if readers & {*ordered([part])}}
+    return sorted(reading)
 
 
 def _known(values: Values, node: Expression) -> bool:

@@ -163,6 +163,18 @@ def test_cells_of_every_kind(cell: str) -> None:
     assert all((one.effect > 0).all() for one in found)
 
 
+@torch.no_grad()
+def test_what_reads_gates_still_reads_them() -> None:
+    """A head that reads nothing of h of unit 2, which nothing in the layer reads but through its gates."""
+    subject = made(cell="full_gate_recurrence")
+    lstm, head = subject.module  # type: ignore[misc]
+    lstm.weight_hh_l0[:, 2] = 0.0
+    head.weight[:, 2] = 0.0
+    (found,) = unit_effects(subject, readings())
+    assert found.effect[2] == 0
+    assert (np.delete(found.effect, 2) > 1e-4).all()
+
+
 def test_layers_that_add_their_input_are_not_measured() -> None:
     subject = made(num_layers=2, residual=True)
     found = unit_effects(subject, readings())
