@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from holdfast.errors import InputError
 from holdfast.inspection.axes import tidy
 from holdfast.inspection.canvas import GREY, SERIES, new_figure
-from holdfast.inspection.places import Place, places
+from holdfast.inspection.places import Place, first_states, places
 from holdfast.inspection.plain import plain
 from holdfast.inspection.subject import Reading, Subject, batch_of
 from holdfast.nn.equations import blocks_that_read_h
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 LITTLE = 0.01
 """Of the typical size of the scores: what changes them by less is not seen in an answer."""
 BAND = 0.01
-"""Of h: a unit whose output stays within so narrow a band, the start at 0 included, does not move."""
+"""Of h: a unit whose output stays within so narrow a band, the start included, does not move."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class UnitEffects:
 
     Attributes:
         place: such as `"layer 1"` or `"layer 1, from the end"`.
-        reach: of each number of h the distance between its lowest and highest value over all rows, the 0
-            before the first step included, `[P or H]`.
+        reach: of each number of h the distance between its lowest and highest value over all rows, the
+            one before the first step included, which is 0 or learnt, `[P or H]`.
         effect: of each unit how much the scores change without it, as a share of `size`, `[H]`; NaN where a
             unit was not tried, and in stacked layers that add their input (`residual`).
         flips: of each unit in how many rows another answer wins without it, `[H]`.
@@ -132,9 +132,10 @@ def unit_effects(
     again = _asked(subject, others) if others else None
     found = []
     for place in places(subject):
-        h = place.of(whole.traces, "h").numpy(force=True)
-        reach = np.maximum(h.max((0, 1)), 0) - np.minimum(h.min((0, 1)), 0)
         layer = _layer(subject, place)
+        h = place.of(whole.traces, "h").numpy(force=True)[np.arange(len(x))[:, None] < lengths.numpy()]
+        start = first_states(layer, place).get("h", 0.0)
+        reach = np.maximum(h.max(0), start) - np.minimum(h.min(0), start)
         if _adds_its_input(layer):
             found.append(_unknown(place, reach, asked.size, len(readings)))
             continue

@@ -69,6 +69,16 @@ def places_in(layers: Iterable[LSTM]) -> list[Place]:
     return found
 
 
+def first_states(lstm: LSTM, place: Place) -> dict[str, NDArray[Any]]:
+    """Where each state stands before the first step, `[width]`, if the layer has learnt it; else nothing."""
+    if not lstm.learn_initial_state:
+        return {}
+    run = place.layer * lstm.directions + place.direction
+    return {
+        state: getattr(lstm, f"initial_{state}")[run].detach().numpy(force=True) for state in lstm.cell.states
+    }
+
+
 def median_by_lag(curves: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
     """The median over curves of different lengths, `[longest]`: at each lag over those that reach it."""
     longest = max(map(len, curves))

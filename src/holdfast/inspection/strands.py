@@ -29,6 +29,7 @@ class Strand:
         bounds: between which numbers each value lies; one that is missing here is taken as unbounded.
         kept: by state of the cell, which share of it each step carries over, `[T, B, width]`; None where its
             equations have no such share.
+        start: by state of the cell, where it stands before the first step, `[width]`; 0 where it is missing.
     """
 
     label: str
@@ -37,6 +38,7 @@ class Strand:
     reverse: bool = False
     bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     kept: Mapping[str, Array | None] = field(default_factory=dict)
+    start: Mapping[str, Array] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         shape = (int(max(self.lengths, default=0)), len(self.lengths))

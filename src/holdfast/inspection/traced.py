@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from holdfast.inspection.places import REVERSE, places
+from holdfast.inspection.places import REVERSE, first_states, places
 from holdfast.inspection.strands import Strand
 from holdfast.inspection.subject import Reading, Subject
 from holdfast.nn.equations import kept_shares, value_bounds
@@ -36,6 +36,7 @@ def strands_of(subject: Subject, readings: Sequence[Reading]) -> list[Strand]:
                 place.direction == REVERSE,
                 value_bounds(lstm),
                 kept_shares(lstm, here),
+                first_states(lstm, place),
             )
         )
     return strands

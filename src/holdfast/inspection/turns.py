@@ -28,7 +28,7 @@ class Turns:
         state: which state: `c`, or `h` where the cell has no other.
         steps: the labels of the T steps.
         change: the Euclidean distance between the state after each step and the one before it, in the order
-            in which the direction reads, `[T]`; before the first it is 0.
+            in which the direction reads, `[T]`; before the first it is 0, or what the layer has learnt.
         unit: at each step the unit that moves most, `[T]`.
         before: that unit's state before the step, `[T]`.
         after: and after it, `[T]`.
@@ -84,7 +84,8 @@ def turns(strands: Sequence[Strand], row: int, steps: Sequence[str]) -> list[Tur
 def _of(strand: Strand, row: int, steps: tuple[str, ...]) -> Turns:
     order = slice(None, None, -1) if strand.reverse else slice(None)
     after = strand.values[strand.state][: len(steps), row][order].astype(np.float64)
-    before = np.concatenate([np.zeros_like(after[:1]), after[:-1]])
+    start = np.zeros_like(after[:1]) + strand.start.get(strand.state, 0.0)
+    before = np.concatenate([start, after[:-1]])
     after, before = after[order], before[order]
     moved = np.abs(after - before)
     change, unit = np.sqrt(np.square(moved).sum(1)), moved.argmax(1)

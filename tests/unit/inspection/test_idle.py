@@ -175,6 +175,22 @@ def test_what_reads_gates_still_reads_them() -> None:
     assert (np.delete(found.effect, 2) > 1e-4).all()
 
 
+@torch.no_grad()
+def test_a_unit_that_stays_where_it_has_learnt_to_start_is_still() -> None:
+    subject = made(learn_initial_state=True)
+    lstm = subject.module[0]  # type: ignore[index]
+    shut(lstm, 0, 0, [3, 4])
+    lstm.initial_h[0, 3] = 0.4
+    (found,) = unit_effects(subject, readings())
+    np.testing.assert_allclose(found.reach[[3, 4]], [0.4, 0.0], atol=1e-12)
+    h = subject.values(readings()[1:2])[0]["h"][0, 0, :, 0]
+    lstm.initial_h[0] = torch.tensor(h.mean(0)) + 5
+    h = subject.values(readings()[1:2])[0]["h"][0, 0, :, 0]
+    (found,) = unit_effects(subject, readings()[:2])
+    both = np.concatenate([h, subject.values(readings()[:1])[0]["h"][0, 0, :, 0]])
+    np.testing.assert_allclose(found.reach, lstm.initial_h[0].numpy() - both.min(0))
+
+
 def test_layers_that_add_their_input_are_not_measured() -> None:
     subject = made(num_layers=2, residual=True)
     found = unit_effects(subject, readings())

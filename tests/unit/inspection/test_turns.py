@@ -6,10 +6,14 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from holdfast.errors import InputError
 from holdfast.inspection.strands import Strand
+from holdfast.inspection.subject import Reading, Subject
+from holdfast.inspection.traced import strands_of
 from holdfast.inspection.turns import turns, turns_figure
+from holdfast.nn.lstm import LSTM
 
 STEPS = ("what", "a", "dull", "film")
 
@@ -37,6 +41,20 @@ def test_the_step_that_moves_the_state_most_in_the_order_of_reading() -> None:
     np.testing.assert_allclose(backward.change, [0.1, 0, 0.7, 0.1])
     assert (backward.unit[2], backward.before[2], backward.after[2]) == (0, 0.1, 0.8)
     assert (backward.before[3], backward.after[3]) == (0, 0.1)
+
+
+def test_the_first_step_starts_from_what_the_layer_has_learnt() -> None:
+    torch.manual_seed(0)
+    lstm = LSTM(2, 3, num_layers=2, bidirectional=True, learn_initial_state=True)
+    with torch.no_grad():
+        lstm.initial_c.copy_(torch.arange(12.0).view(4, 3))
+    subject = Subject.of(lstm, ("a",), lambda lstm, x, lengths: lstm(x)[0].sum((0, 2))[:, None])
+    found = strands_of(subject, [Reading("row", STEPS, torch.randn(4, 1, 2))])
+    for run, one in enumerate(turns(found, 0, STEPS)):
+        first = 3 if found[run].reverse else 0
+        moved = found[run].values["c"][first, 0] - np.arange(3 * run, 3 * run + 3)
+        assert one.change[first] == pytest.approx(np.linalg.norm(moved))
+        assert one.before[first] == 3 * run + np.abs(moved).argmax()
 
 
 def test_it_is_said_in_words_and_as_data() -> None:
