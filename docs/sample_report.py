@@ -42,8 +42,8 @@ HEAD = """# A sample report
 
 What `holdfast inspect` shows of the demo's sentiment model, in short: written by
 `python docs/sample_report.py` from the model that `holdfast demo` trains on 10,662 film reviews ({facts}).
-On your machine `holdfast inspect model reviews.csv -o report.html` puts all of it, and more, on one page that works without a
-network; [inspection.md](inspection.md) says what each measure is.
+On your machine `holdfast inspect model reviews.csv -o report.html` puts all of it, and more, on one page that
+works without a network; [inspection.md](inspection.md) says what each measure is.
 """
 
 
