@@ -22,8 +22,9 @@ SENTENCES = (
 )
 DRAWN = SENTENCES[2]
 LABELS = {"0": "negative", "1": "positive"}
-REVIEWS, MODEL, REPORT = "movie_reviews.csv", "model", "report.png"
-FILES = frozenset({REVIEWS, MODEL, REPORT, f"{MODEL}.checkpoint"})
+REVIEWS, MODEL, REPORT, PAGE = "movie_reviews.csv", "model", "report.png", "report.html"
+NUMBERS = "report.json"
+FILES = frozenset({REVIEWS, MODEL, REPORT, PAGE, NUMBERS, f"{MODEL}.checkpoint"})
 BAR_WIDTH = 20
 
 
@@ -41,6 +42,7 @@ def run(out: str) -> None:
     from holdfast.cli.score_table import print_scores
     from holdfast.cli.train import TrainCommand, watched
     from holdfast.inspection.plots import report_picture
+    from holdfast.tasks.inspecting import inspect
 
     folder = Path(out)
     reviews = reviews_csv()
@@ -50,6 +52,8 @@ def run(out: str) -> None:
     request = TrainCommand("text-classification", str(folder / REVIEWS), str(folder / MODEL), overwrite=True)
     trained = watched(request)
     write_whole(folder / REPORT, report_picture(trained.history, trained.model.trace(DRAWN)))
+    with consoles.progress().status("looking inside") as status:
+        inspect(folder / MODEL, str(folder / REVIEWS), folder / PAGE, told=status.update)
     console = consoles.results()
     print_scores(console, trained.scores)
     print_predictions(console, trained.model)
@@ -131,6 +135,10 @@ def print_next(console: Console, folder: Path) -> None:
     console.print("To look at", style="bold")
     console.print(f"  {folder / REPORT}", soft_wrap=True)
     console.print("    every epoch's loss, and the gates over the third sentence's words")
+    console.print(f"  {folder / PAGE}", soft_wrap=True)
+    console.print(
+        "    inside the LSTM, in a browser: which word turned it, how far back it remembers, and more"
+    )
     console.print(f"  {folder / MODEL / 'README.md'}", soft_wrap=True)
     console.print("    the model card: scores, baselines, data, options")
     console.print(f"  {folder / REVIEWS}", soft_wrap=True)

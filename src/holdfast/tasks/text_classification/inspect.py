@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -49,7 +50,7 @@ def readings_of(model: TextModel, table: TextTable, chosen: Sequence[int] | None
     sequences = model.tokeniser.encode([table.texts[index] for index in indices])
     return [
         Reading(
-            f"{table.source}, row {table.rows[index]}",
+            f"{Path(table.source).name}, row {table.rows[index]}",
             tuple(model.tokeniser.tokens(table.texts[index])),
             _vectors(network, time_major([sequence])[0]),
             _target(table, index),
