@@ -184,7 +184,7 @@ def _facts(model: TextModel, table: TextTable, learnt: NDArray[np.bool_], calibr
         "cell": network.cell,
         "layers x directions x units": f"{network.layers} x {directions} x {network.hidden}",
         "classes": ", ".join(model.classes[:10]) + (" ..." if len(model.classes) > 10 else ""),
-        "rows": f"{len(table.texts):,} of {table.source}",
+        "rows": f"{len(table.texts):,} of {Path(table.source).name}",
         "trained on": f"{trained}; {among} are among them",
         **left_out,
     }
